@@ -1,0 +1,19 @@
+"""Examples grouped by class: loading them, splitting them by class, and one set that ships."""
+
+from tfmeta.datasets.arrays import from_arrays
+from tfmeta.datasets.classes import check_disjoint, class_split, rotated_classes
+from tfmeta.datasets.folder import from_folder
+from tfmeta.datasets.glyphs import glyphs
+from tfmeta.datasets.omniglot import omniglot
+from tfmeta.datasets.tfds import from_tfds
+
+__all__ = [
+    "check_disjoint",
+    "class_split",
+    "from_arrays",
+    "from_folder",
+    "from_tfds",
+    "glyphs",
+    "omniglot",
+    "rotated_classes",
+]

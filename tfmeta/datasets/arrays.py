@@ -1,0 +1,66 @@
+"""Arrays in memory as a `ClassDataset`."""
+
+import numpy as np
+
+from tfmeta.types import ClassDataset
+
+
+def from_arrays(x, labels, class_names=None):
+    """Groups the rows of an array by label.
+
+    Args:
+        x: array `[examples, ...]`.
+        labels: integers or strings `[examples]`, any values; the class ids are their
+            positions among the sorted distinct labels.
+        class_names: one name for each distinct label, in sorted order; `str(label)` by
+            default.
+
+    Returns:
+        `ClassDataset`.
+
+    Raises:
+        ValueError: the lengths differ, labels are not one integer or string a row, or
+            there is not one name for each distinct label.
+    """
+    x, labels = np.asarray(x), _checked_labels(labels)
+    if x.ndim == 0 or len(x) != len(labels):
+        raise ValueError(
+            "Expected one label for each row of x. "
+            f"Received: x of shape {x.shape} and {len(labels)} labels."
+        )
+    distinct, class_ids = np.unique(labels, return_inverse=True)
+    names = [str(label) for label in distinct] if class_names is None else list(class_names)
+    if len(names) != len(distinct):
+        raise ValueError(
+            f"Expected {len(distinct)} class names, one for each distinct label in sorted order. "
+            f"Received: {len(names)}."
+        )
+    return ClassDataset(x, class_ids, names)
+
+
+def _checked_labels(labels):
+    """Labels as a 1-D array of integers or str."""
+    labels = np.asarray(labels)
+    if labels.ndim != 1:
+        raise ValueError(
+            "Expected labels of shape (examples,), one integer or string a row. "
+            f"Received: shape {labels.shape}. One-hot labels: pass labels.argmax(axis=-1)."
+        )
+    if labels.dtype == object:  # pandas columns
+        kinds = {str if isinstance(v, str) else type(v) for v in labels.tolist()}
+        if kinds == {str}:
+            return labels.astype(str)
+        if kinds <= {int, bool}:
+            return labels.astype(np.int64)
+        raise ValueError(
+            "Expected labels that are all integers or all strings. "
+            f"Received: {sorted(kind.__name__ for kind in kinds)}."
+        )
+    if labels.dtype.kind == "S":
+        return np.char.decode(labels, "utf-8")
+    if labels.dtype.kind not in "biuU":
+        raise ValueError(
+            f"Expected integer or string labels. Received: labels that are not integers, dtype "
+            f"{labels.dtype}. Convert whole numbers with labels.astype(int)."
+        )
+    return labels

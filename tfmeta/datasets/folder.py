@@ -1,0 +1,152 @@
+"""A folder or zip file of images as a `ClassDataset`."""
+
+import os
+import posixpath
+import re
+import threading
+import zipfile
+
+import numpy as np
+
+from tfmeta.datasets.arrays import from_arrays
+from tfmeta.datasets.decode import checked_channels, checked_size, decode_all
+
+EXTENSIONS = (".png", ".jpg", ".jpeg")
+
+
+def from_folder(path, image_size=None, channels=None):
+    """Reads images from a folder in which each sub-folder is a class.
+
+    The class of an image is the folder that directly holds it, named by its path inside
+    `path`: "cat" for `path/cat/1.png`, "Greek/character01" for
+    `path/Greek/character01/1.png`. PNG and JPEG files are read, in sorted order; files of
+    other kinds, hidden ones, and images beside the class folders are passed over.
+
+    Args:
+        path: a folder, or a .zip file, which is read in memory and never extracted.
+        image_size: (height, width), or one integer for both; images are resized (antialiased).
+            None keeps them as they are, which needs images of one size.
+        channels: 1 (grey) or 3 (RGB). None keeps what the images have, which must agree.
+            Transparent parts become white.
+
+    Returns:
+        `ClassDataset` with x uint8 `[rows, height, width, channels]`.
+
+    Raises:
+        FileNotFoundError: `path` does not exist.
+        PermissionError: a folder may not be read.
+        ValueError: `path` is neither a folder nor a zip file, holds no class, or an image is
+            broken or differs in size or channels; or a zip member would lie outside.
+        ImportError: pillow is missing: `pip install tfmeta[images]`.
+    """
+    path = os.fspath(path)
+    image_size, channels = checked_size(image_size), checked_channels(channels)
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"Expected a folder or a zip file. Received: {path} (not found).")
+    if os.path.isdir(path):
+        names = _names_in_folder(path)
+        classes = _classes_of(names, path)
+        images = decode_all(lambda name: _read_file(path, name), names, image_size, channels)
+    else:
+        images, classes, names = _from_zip(path, image_size, channels)
+    return from_arrays(_stack(images, names), classes)
+
+
+def _names_in_folder(path):
+    """Sorted paths, relative to `path` and with "/", of the images below it."""
+
+    def fail(error):
+        raise PermissionError(
+            f"Expected a folder that can be read. Received: {error.filename} ({error.strerror}). "
+            "Change its permissions, or move it away."
+        ) from error
+
+    names = []
+    for folder, subfolders, files in os.walk(path, onerror=fail, followlinks=True):
+        real = os.path.join(os.path.realpath(folder), "")
+        subfolders[:] = [
+            name
+            for name in subfolders
+            # A link to a folder above would be walked for ever.
+            if not real.startswith(os.path.join(os.path.realpath(f"{folder}/{name}"), ""))
+        ]
+        inside = os.path.relpath(folder, path).replace(os.sep, "/")
+        names += [posixpath.normpath(posixpath.join(inside, name)) for name in files]
+    return sorted(filter(_is_image, names))
+
+
+def _is_image(name):
+    """Whether a relative path is a PNG or JPEG that is not hidden."""
+    parts = name.split("/")
+    hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
+    return not hidden and parts[-1].lower().endswith(EXTENSIONS)
+
+
+def _read_file(folder, name):
+    with open(os.path.join(folder, name), "rb") as file:
+        return file.read()
+
+
+def _from_zip(path, image_size, channels):
+    """Images, classes and names of the members of a zip file."""
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"Expected a folder or a zip file. Received: {path}, which is neither.")
+    with zipfile.ZipFile(path) as archive:
+        members = {}
+        for info in archive.infolist():
+            name = _checked_member(info.filename, path)
+            if not info.is_dir() and _is_image(name):
+                members[name] = info
+        names = sorted(members)
+        classes = _classes_of(names, path)
+        lock = threading.Lock()
+
+        def read(name):
+            with lock:  # before Python 3.13 not every read of one ZipFile is safe in threads
+                return archive.read(members[name])
+
+        return decode_all(read, names, image_size, channels), classes, names
+
+
+def _checked_member(name, path):
+    """The normal form of a member's name, once it is known to lie inside the archive."""
+    plain = posixpath.normpath(name.replace("\\", "/"))
+    absolute = plain.startswith("/") or re.match("[A-Za-z]:", plain)
+    if absolute or plain == ".." or plain.startswith("../"):
+        raise ValueError(
+            f"Expected zip members inside the archive's own folder. Received: {name!r} in {path}, "
+            "which points outside. Do not trust this file."
+        )
+    return plain
+
+
+def _classes_of(names, path):
+    """The folder of each name; images directly in the root are taken out of `names`."""
+    loose = [name for name in names if "/" not in name]
+    names[:] = [name for name in names if "/" in name]
+    if names:
+        return [posixpath.dirname(name) for name in names]
+    if loose:
+        raise ValueError(
+            f"Expected one sub-folder for each class. Received: {len(loose)} images directly in "
+            f"{path}, such as {loose[0]}. Put the images of each class into a folder of its own."
+        )
+    raise ValueError(
+        f"Expected PNG or JPEG images in one sub-folder for each class. Received: {path}, "
+        "which has none."
+    )
+
+
+def _stack(images, names):
+    """uint8 `[rows, height, width, channels]`, or an error that names two images that differ."""
+    for axes, what, argument in (
+        (slice(2, 3), "channels", "channels=1 or channels=3"),
+        (slice(0, 2), "one size", "image_size=(height, width)"),
+    ):
+        for image, name in zip(images, names, strict=True):
+            if image.shape[axes] != images[0].shape[axes]:
+                raise ValueError(
+                    f"Expected images of {what}. Received: {names[0]} of shape {images[0].shape} "
+                    f"and {name} of shape {image.shape}. Pass {argument}."
+                )
+    return np.stack(images)

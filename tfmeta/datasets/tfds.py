@@ -1,0 +1,133 @@
+"""Data sets of tensorflow-datasets as a `ClassDataset`."""
+
+import numpy as np
+import tensorflow as tf
+
+from tfmeta.datasets.arrays import from_arrays
+from tfmeta.datasets.decode import checked_channels, checked_size
+
+_BATCH = 256
+
+
+def from_tfds(
+    name,
+    split="train",
+    data_dir=None,
+    image_size=None,
+    channels=None,
+    download=True,
+    label_key="label",
+    image_key="image",
+):
+    """Loads a data set with `tfds.load` and groups it by label.
+
+    Args:
+        name: name of the data set, such as "omniglot" or "cifar100".
+        split: a split of it, such as "train" or "train+test".
+        data_dir: where tfds keeps its data; None for its own default.
+        image_size: (height, width), or one integer for both; images are resized (antialiased).
+            None keeps them as they are, which needs images of one size.
+        channels: 1 (grey) or 3 (RGB); None keeps what the data set has.
+        download: whether tfds may download and prepare the data set.
+        label_key: the feature to group by: one integer or string an example.
+        image_key: the feature that becomes x.
+
+    Returns:
+        `ClassDataset` with x `[rows, height, width, channels]` of the data set's own dtype
+        (uint8 for images), and class names as tfds has them.
+
+    Raises:
+        ImportError: tensorflow-datasets is missing: `pip install tfmeta[tfds]`.
+        ValueError: the data set cannot be loaded, lacks a feature, or its images differ in
+            size and `image_size` is None.
+    """
+    image_size, channels = checked_size(image_size), checked_channels(channels)
+    examples, features = _load(name, split, data_dir, download)
+    image_feature = _feature(features, image_key, "image_key", name)
+    label_feature = _feature(features, label_key, "label_key", name)
+    if image_size is None and None in image_feature.shape:
+        raise ValueError(
+            f"Expected image_size for {name!r}, whose images have shape {image_feature.shape}. "
+            "Received: image_size=None. Pass image_size=(height, width)."
+        )
+
+    def plain(example):
+        return _image(example[image_key], image_size, channels), example[label_key]
+
+    batches = examples.map(plain, num_parallel_calls=tf.data.AUTOTUNE).batch(_BATCH)
+    batches = list(batches.prefetch(2).as_numpy_iterator())
+    if not batches:
+        raise ValueError(f"Expected at least one example. Received: none in split {split!r}.")
+    images, labels = zip(*batches, strict=True)
+    return _grouped(np.concatenate(images), np.concatenate(labels), label_feature)
+
+
+def _load(name, split, data_dir, download):
+    """The `tf.data.Dataset` of examples and the dict of their features."""
+    try:
+        import tensorflow_datasets as tfds
+    except ImportError as error:
+        raise ImportError(
+            "tfmeta.datasets.from_tfds needs tensorflow-datasets: pip install tfmeta[tfds]"
+        ) from error
+    try:
+        examples, info = tfds.load(
+            name, split=split, data_dir=data_dir, download=download, with_info=True
+        )
+    except Exception as error:  # tfds raises many kinds, AssertionError among them
+        raise ValueError(
+            f"Expected a data set that tfds.load can load. Received: name={name!r}, "
+            f"split={split!r}, data_dir={data_dir!r}, download={download!r}. "
+            f"tfds says: {type(error).__name__}: {error}"
+        ) from error
+    return examples, info.features
+
+
+def _feature(features, key, argument, name):
+    """`features[key]`, or an error that lists the keys there are."""
+    if key not in features:
+        raise ValueError(
+            f"Expected {argument} to be a feature of {name!r}: {sorted(features)}. "
+            f"Received: {key!r}."
+        )
+    return features[key]
+
+
+def _image(image, image_size, channels):
+    """One image `[H, W, C]` in the channels and the size wanted, of its own dtype."""
+    dtype, have = image.dtype, image.shape[-1]
+    if channels == 1 and have == 3:
+        # tf.image.rgb_to_grayscale makes 254 of white: its weights add up to 0.9999.
+        image = tf.tensordot(tf.cast(image, tf.float32), [0.299, 0.587, 0.114], 1)[..., None]
+    elif channels == 3 and have == 1:
+        image = tf.image.grayscale_to_rgb(image)
+    elif channels not in (None, have):
+        raise ValueError(f"Expected images with 1 or 3 channels. Received: {have}.")
+    if image_size is not None:
+        image = _resized(image, image_size)
+    if image.dtype == dtype:
+        return image
+    return tf.cast(tf.round(image) if dtype.is_integer else image, dtype)
+
+
+def _resized(image, image_size):
+    """float32 `[height, width, C]`: the mean over areas when shrinking, as `from_folder` does."""
+    resized = tf.cond(
+        tf.reduce_all(tf.shape(image)[:2] >= image_size),
+        lambda: tf.image.resize(image, image_size, method="area"),
+        lambda: tf.image.resize(image, image_size, method="bilinear", antialias=True),
+    )
+    return tf.ensure_shape(resized, (*image_size, None))
+
+
+def _grouped(x, labels, label_feature):
+    """`ClassDataset` of the rows, with the names that the label feature has."""
+    names = getattr(label_feature, "names", None)
+    if names is None:
+        return from_arrays(x, labels)
+    if labels.min() < 0:
+        raise ValueError(
+            "Expected a split with labels. Received: labels of -1, which is how tfds marks "
+            "examples without one. Choose another split."
+        )
+    return from_arrays(x, labels, [names[label] for label in np.unique(labels)])

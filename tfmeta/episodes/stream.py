@@ -1,0 +1,74 @@
+"""What every stream of episodes has in common: its numbering, its batches, its checks."""
+
+import numbers as abstract_numbers
+
+import tensorflow as tf
+
+# Episodes drawn by one call. Drawing takes about a hundred tiny ops whatever the number of
+# episodes; 256 of them cost about 4 us each, a single one 300 us. It changes no episode.
+_BLOCK = 256
+
+
+def stream(draw, build=None, *, meta_batch_size, count, start, step):
+    """A `tf.data.Dataset` of meta-batches, from a function of episode numbers.
+
+    Args:
+        draw: function from episode numbers, int64 `[E]`, to a nest of tensors `[E, ...]`.
+            Row e may depend on number e only: this makes an episode the same in every
+            batch, after every restart and on every worker.
+        build: function from that nest, `[B, ...]`, to the meta-batch: for what is too large
+            to be cut out of a block, such as images. `None`: `draw` gives the `Episode`.
+        meta_batch_size: B.
+        count: number of episodes, or `None` for an endless stream.
+        start: number of the first episode.
+        step: distance between the numbers of neighbouring episodes.
+
+    Returns:
+        `tf.data.Dataset`. B is static, unless a smaller meta-batch comes last.
+    """
+    if count is None:
+        limit, batches = tf.int64.max, tf.data.INFINITE_CARDINALITY
+    else:
+        limit, batches = start + step * count, -(-count // meta_batch_size)
+    even = count is None or count % meta_batch_size == 0
+    dataset = tf.data.Dataset.range(start, limit, step).batch(_BLOCK)
+    dataset = _parallel_map(dataset, draw).rebatch(meta_batch_size, drop_remainder=even)
+    if build is not None:
+        dataset = _parallel_map(dataset, build)
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(batches))
+    return dataset.prefetch(tf.data.AUTOTUNE)
+
+
+def _parallel_map(dataset, function):
+    return dataset.map(function, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+
+def check_integer(name, value, minimum=None):
+    """Raises unless `value` is an integer of at least `minimum`.
+
+    Args:
+        name: the argument's name, for the message.
+        value: what the caller passed.
+        minimum: smallest value allowed, or `None`.
+
+    Returns:
+        `value` as a Python int.
+
+    Raises:
+        ValueError: it is no integer, or too small.
+    """
+    bound = "" if minimum is None else f" of at least {minimum}"
+    whole = isinstance(value, abstract_numbers.Integral) and not isinstance(value, bool)
+    if not whole or (minimum is not None and value < minimum):
+        raise ValueError(f"Expected {name} to be an integer{bound}. Received: {name}={value!r}.")
+    return int(value)
+
+
+def check_stream(meta_batch_size, seed, count, start, step):
+    """Raises `ValueError` unless the arguments that every stream has are sound."""
+    check_integer("meta_batch_size", meta_batch_size, 1)
+    check_integer("seed", seed)
+    if count is not None:
+        check_integer("count", count, 1)
+    check_integer("start", start, 0)
+    check_integer("step", step, 1)

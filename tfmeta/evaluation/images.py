@@ -1,0 +1,44 @@
+"""The images of one episode, checked and as NumPy arrays, for drawing."""
+
+import numpy as np
+
+from tfmeta.types import Examples
+
+
+def one_task(episode, outputs):
+    """NumPy `support` and `query` of one task without padding, and the query's predictions."""
+    y, batched = np.asarray(episode.query.y), np.ndim(episode.query.y) == 2
+    if outputs is not None:
+        outputs = np.asarray(outputs)
+        outputs = outputs[0] if batched and outputs.ndim == 3 else outputs
+        rows = y.shape[-1] if y.ndim else 0
+        if outputs.ndim != 2 or len(outputs) != rows:
+            raise ValueError(
+                f"Expected outputs of the query set, of shape ({rows}, classes). Received: shape "
+                f"{outputs.shape}; pass what learner.predict_query returns."
+            )
+    support, query = (_real_images(part, batched) for part in episode)
+    if outputs is None:
+        return support, query, None
+    mask = episode.query.mask
+    if mask is not None:
+        outputs = outputs[np.asarray(mask)[0 if batched else ...] > 0]
+    return support, query, outputs.argmax(axis=-1)
+
+
+def _real_images(part, batched):
+    """The rows of one task that are no padding, as `Examples` without a mask."""
+    part = Examples(*(None if a is None else np.asarray(a)[0 if batched else ...] for a in part))
+    x, y = part.x, part.y
+    channels = x.shape[3] if x.ndim == 4 else 1
+    if x.ndim not in (3, 4) or channels not in (1, 3) or y.ndim != 1 or y.dtype.kind not in "iu":
+        raise ValueError(
+            "Expected an episode of images, x of shape (rows, height, width, 1 or 3) and integer "
+            f"labels y of shape (rows,). Received: x of shape {x.shape}, y of shape {y.shape} and "
+            f"dtype {y.dtype}."
+        )
+    x = x[..., 0] if x.ndim == 4 and channels == 1 else x
+    keep = np.ones(len(y), bool) if part.mask is None else part.mask > 0
+    if not keep.any():
+        raise ValueError("Expected support and query examples to draw. Received: padding alone.")
+    return Examples(x[keep].astype(np.float32), y[keep].astype(np.int64))

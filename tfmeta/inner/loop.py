@@ -1,0 +1,49 @@
+"""The inner loop: gradient steps on the support loss."""
+
+import tensorflow as tf
+
+
+def gradient_steps(loss_fn, weights, state, rule, steps, first_order):
+    """Take gradient steps, and keep every point on the way.
+
+    `w_0 = weights`, `w_{t+1} = rule(gradient of loss_fn at w_t)`. Second-order gradients flow
+    through unless `first_order`.
+
+    Args:
+        loss_fn: function `(weights, state) -> (loss, new_state)`.
+        weights: list of tensors.
+        state: what `loss_fn` hands from one step to the next.
+        rule: an init/update pair of `tfmeta.inner.rules`.
+        steps: number of steps, a Python int.
+        first_order: True treats each step's gradient as a constant, as FOMAML does.
+
+    Returns:
+        `(path, state, losses)`: `steps + 1` lists of weights, the state after the last step,
+        and the support loss before each step, `steps` scalars.
+
+    Raises:
+        ValueError: the support loss does not depend on a weight.
+    """
+    rule_state, path, losses = rule.init(weights), [weights], []
+    for _ in range(steps):
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(path[-1])
+            loss, state = loss_fn(path[-1], state)
+        gradients = tape.gradient(loss, path[-1])
+        missing = [i for i, g in enumerate(gradients) if g is None]
+        if missing:
+            raise UnreachedWeights(missing)
+        if first_order:
+            gradients = [tf.stop_gradient(g) for g in gradients]
+        updated, rule_state = rule.update(gradients, path[-1], rule_state)
+        path.append(updated)
+        losses.append(loss)
+    return path, state, losses
+
+
+class UnreachedWeights(ValueError):
+    """The support loss has no gradient for the weights of these positions."""
+
+    def __init__(self, positions):
+        super().__init__(f"No gradient for the weights of positions {positions}.")
+        self.positions = positions

@@ -1,0 +1,70 @@
+"""Run any Keras network on given weights."""
+
+import contextlib
+
+import keras
+
+
+def call_network(network, weights, state, x, *, training, batch_statistics):
+    """Call a network with tensors in the place of its variables. Changes no variable.
+
+    Args:
+        network: a built `keras.Model`.
+        weights: tensors in the place of `network.trainable_variables`.
+        state: tensors in the place of `network.non_trainable_variables` (statistics of
+            normalisation layers, states of random seeds).
+        x: inputs, `[rows, ...]`.
+        training: True turns dropout on.
+        batch_statistics: True normalises by the statistics of `x` and puts them, without a
+            moving average, into the returned state; False normalises by those in `state`.
+
+    Returns:
+        `(outputs, new_state)`.
+    """
+    mapping = [
+        *zip(network.trainable_variables, weights, strict=True),
+        *zip(network.non_trainable_variables, state, strict=True),
+    ]
+    with keras.StatelessScope(state_mapping=mapping) as scope, _batch_norm(network, batch_statistics):
+        outputs = network(x, training=training)
+    new_state = [scope.get_current_value(v) for v in network.non_trainable_variables]
+    return outputs, new_state
+
+
+def batch_norm_layers(network):
+    """The BatchNormalization layers of a network, at any depth."""
+    return [
+        layer
+        for layer in network._flatten_layers()
+        if isinstance(layer, keras.layers.BatchNormalization)
+    ]
+
+
+def has_batch_norm(network):
+    """True if the network holds a BatchNormalization layer."""
+    return bool(batch_norm_layers(network))
+
+
+@contextlib.contextmanager
+def _batch_norm(network, batch_statistics):
+    """Set what BatchNormalization does, whatever `training` says for dropout.
+
+    Keras ties both to one flag, but an inner loop at test time needs batch statistics without
+    dropout, and the query of a training step the opposite.
+    """
+    layers = batch_norm_layers(network)
+    saved = [layer.momentum for layer in layers]
+    for layer in layers:
+        original = type(layer).call.__get__(layer)
+
+        def call(inputs, training=None, mask=None, _original=original):
+            return _original(inputs, training=batch_statistics, mask=mask)
+
+        object.__setattr__(layer, "call", call)
+        layer.momentum = 0.0
+    try:
+        yield
+    finally:
+        for layer, momentum in zip(layers, saved, strict=True):
+            object.__delattr__(layer, "call")
+            layer.momentum = momentum

@@ -1,0 +1,127 @@
+"""`MetaModel`: a learner is `adapt`, then `predict_query`."""
+
+import keras
+
+from tfmeta.learners import checks, saving
+from tfmeta.learners.adapted_model import AdaptedModel
+from tfmeta.learners.outer_loop import OuterLoop
+from tfmeta.learners.pure import pure
+
+
+@keras.saving.register_keras_serializable("tfmeta")
+class MetaModel(OuterLoop):
+    """A Keras model that learns, over many tasks, how to learn a new one from a few examples.
+
+    Every method is *adapt, then predict*:
+
+        adapted = learner.adapt(support)
+        outputs = learner.predict_query(adapted, x)
+
+    A learner is made from a network, `MAML(network)`, or by subclassing, with layers in
+    `__init__` and a `call(self, x)`: the learner's own layers are then the network. A new method
+    is a subclass of `MetaModel` with its own `adapt` and `predict_query`, both pure functions
+    of tensors of one task. `compile`, `fit`, `evaluate`, `predict`, callbacks and saving are
+    Keras's own, over a `tf.data.Dataset` of meta-batched `tfmeta.Episode`.
+
+    The outer loss is the mean over tasks of the compiled loss on the query set, plus the
+    network's weight regularisers. `fit` reports it and the compiled metrics after adaptation
+    and, for learners that start from a usable network, before it (`loss_before`, ...).
+
+    Args:
+        network: a `keras.Model` that maps inputs to outputs, or None for a subclass with `call`.
+        **kwargs: `name` and `dtype`, as in `keras.Model`.
+    """
+
+    #: True if `adapt` gives each task weights of its own to run the network on.
+    own_weights = False
+    #: True if `adapt` and `predict_query` leave rows with mask 0 out.
+    supports_masks = False
+
+    def __new__(cls, *args, **kwargs):
+        learner = super().__new__(cls, *args, **kwargs)
+        arguments = saving.record_arguments(cls, args, kwargs)
+        # Behind a function, or Keras would save a network in it a second time.
+        object.__setattr__(learner, "_recorded_arguments", lambda: arguments)
+        return learner
+
+    def __init__(self, network=None, **kwargs):
+        super().__init__(**kwargs)
+        checks.check_network(network, type(self))
+        self.network = network
+        self.built = network is not None and network.built
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        for name in ("adapt", "predict_query"):
+            if name in cls.__dict__:
+                setattr(cls, name, pure(cls.__dict__[name]))
+
+    def inner_network(self):
+        """The network that is adapted: the one given, or the learner's own layers."""
+        return self if self.network is None else self.network
+
+    def call(self, x, training=None):
+        """Outputs of the network before any adaptation, `[rows, ...]`."""
+        if self.network is None:
+            raise NotImplementedError(
+                f"Expected a network: {type(self).__name__}(network), or a subclass with layers in "
+                "`__init__` and a method `call(self, x)`. Received: neither."
+            )
+        return self.network(x, training=training)
+
+    def adapt(self, support, training=False):
+        """Learn one task from its support set.
+
+        Args:
+            support: `Examples` of one task, tensors or NumPy arrays: x `[S, ...]`, y `[S, ...]`.
+            training: True inside a step of `fit` (dropout is on).
+
+        Returns:
+            What was learned, a nest of tensors. No variable changes.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not define `adapt`.")
+
+    def predict_query(self, adapted, x, training=False):
+        """Predict with what `adapt` returned.
+
+        Args:
+            adapted: the value that `adapt` returned.
+            x: query inputs `[M, ...]`.
+            training: True inside a step of `fit`.
+
+        Returns:
+            Outputs `[M, ...]`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not define `predict_query`.")
+
+    def unadapted(self, support, training=False):
+        """What `adapt` would return if it learned nothing, or None if there is no such value."""
+        return None
+
+    def adapted_model(self, support):
+        """A Keras model for one task, to predict with, save and serve.
+
+        Args:
+            support: `Examples` of the task.
+
+        Returns:
+            A `keras.Model` that maps query inputs `[M, ...]` to outputs.
+        """
+        return AdaptedModel.of(self, support)
+
+    def check_episodes(self, first):
+        """Raise a ValueError if episodes do not fit this learner.
+
+        Args:
+            first: the first meta-batch, an `Episode` of NumPy arrays `[B, rows, ...]`, or None
+                if it cannot be looked at (a distributed data set).
+        """
+
+    # Saving.
+
+    def get_config(self):
+        return saving.learner_config(self, self._recorded_arguments())
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**saving.constructor_arguments(config))

@@ -1,0 +1,49 @@
+"""The plain baseline: train jointly on all tasks, then fine-tune on the support set."""
+
+import keras
+
+from tfmeta.learners.gradient_based import GradientLearner
+
+
+@keras.saving.register_keras_serializable("tfmeta")
+class Finetune(GradientLearner):
+    """Train one network on all tasks together; adapt it to a new one by gradient descent.
+
+    Training descends `mean over tasks of L_query(w)`, without any adaptation: MAML with no inner
+    step. A new task starts from `w` and takes `evaluation_steps` steps of
+
+        w_{t+1} = w_t - a * grad L_support(w_t).
+
+    On regression this is the pretrained network of the MAML paper's figure 2. On classification
+    labels are drawn anew in each episode, so joint training cannot learn classes: the result is
+    a barely better start than random weights, and that is what the baseline shows. To start from
+    a network that was trained on class labels with ordinary `fit`, pass that network.
+
+    Args:
+        network: a `keras.Model`, or None for a subclass with `call`.
+        inner_learning_rate: `a`, > 0.
+        evaluation_steps: number of fine-tuning steps on the support set.
+        transductive: as in `MAML`.
+        **kwargs: `name` and `dtype`, as in `keras.Model`.
+
+    Reference:
+        Finn et al., 2017, arXiv:1703.03400, section 5.1, the "pretrained" baseline.
+    """
+
+    def __init__(
+        self,
+        network=None,
+        *,
+        inner_learning_rate=0.01,
+        evaluation_steps=10,
+        transductive=False,
+        **kwargs,
+    ):
+        super().__init__(
+            network,
+            inner_learning_rate=inner_learning_rate,
+            inner_steps=0,
+            evaluation_steps=evaluation_steps,
+            transductive=transductive,
+            **kwargs,
+        )

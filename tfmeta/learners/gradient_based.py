@@ -1,0 +1,169 @@
+"""What learners with a gradient inner loop share."""
+
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfmeta.inner import SGD, call_network, gradient_steps, has_batch_norm
+from tfmeta.inner.loop import UnreachedWeights
+from tfmeta.learners import checks
+from tfmeta.learners.base import MetaModel
+
+
+class FastWeights(NamedTuple):
+    """What a gradient learner adapts.
+
+    Attributes:
+        weights: tensors in the place of the network's `trainable_variables`.
+        state: tensors in the place of its `non_trainable_variables`; after adaptation it holds
+            the support set's statistics for BatchNormalization.
+        inner_losses: support loss before each inner step, `[T]`.
+    """
+
+    weights: Any
+    state: Any
+    inner_losses: Any
+
+
+class GradientLearner(MetaModel):
+    """Base of the learners whose `adapt` takes gradient steps on the support loss.
+
+    Args:
+        network: a `keras.Model`, or None for a subclass with `call`.
+        inner_learning_rate: step size of the inner loop, > 0.
+        inner_steps: number of inner steps, >= 0.
+        evaluation_steps: number of inner steps outside `fit`'s training steps (validation,
+            `evaluate`, `predict`, `adapt`); None means `inner_steps`.
+        first_order: True treats inner gradients as constants.
+        transductive: what BatchNormalization does with query examples. False: they are normalised
+            by the statistics of the support set, each on its own. True: by the statistics of
+            the query batch itself, as in the MAML paper, so that an example's prediction depends on
+            the others. The support set is always normalised by its own statistics; moving averages
+            are neither used nor changed.
+        **kwargs: `name` and `dtype`, as in `keras.Model`.
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+
+    own_weights = True
+    supports_masks = True
+
+    def __init__(
+        self,
+        network=None,
+        *,
+        inner_learning_rate=0.01,
+        inner_steps=1,
+        evaluation_steps=None,
+        first_order=False,
+        transductive=False,
+        **kwargs,
+    ):
+        super().__init__(network, **kwargs)
+        if not inner_learning_rate > 0:
+            raise ValueError(f"Expected inner_learning_rate > 0. Received: {inner_learning_rate}.")
+        for name, steps in (("inner_steps", inner_steps), ("evaluation_steps", evaluation_steps)):
+            if steps is not None and (steps != int(steps) or steps < 0):
+                raise ValueError(f"Expected {name} to be an integer >= 0. Received: {steps}.")
+        self.inner_learning_rate = float(inner_learning_rate)
+        self.inner_steps = int(inner_steps)
+        self.evaluation_steps = evaluation_steps
+        self.first_order = first_order
+        self.transductive = transductive
+
+    def update_rule(self):
+        """The rule of an inner step, an init/update pair of `tfmeta.inner`."""
+        return SGD(self.inner_learning_rate)
+
+    def adapt(self, support, training=False, inner_steps=None):
+        """Take `inner_steps` gradient steps on the support loss.
+
+        Args:
+            support: `Examples` of one task: x `[S, ...]`, y `[S, ...]`.
+            training: True inside a step of `fit` (dropout is on, `inner_steps` counts).
+            inner_steps: number of steps in the place of the learner's own.
+
+        Returns:
+            `FastWeights`.
+        """
+        return self.adaptation_path(support, inner_steps, training, last_only=True)[-1]
+
+    def adaptation_path(self, support, inner_steps=None, training=False, last_only=False):
+        """Every point of the inner loop: `FastWeights` after 0, 1, ..., T steps, a list."""
+        checks.check_compiled(self, "adapt")
+        support = checks.as_examples(self, support)
+        steps = self._steps(training) if inner_steps is None else inner_steps
+        weights = [tf.convert_to_tensor(v) for v in self.inner_network().trainable_variables]
+        state = [tf.convert_to_tensor(v) for v in self.inner_network().non_trainable_variables]
+
+        def support_loss(weights, state):
+            outputs, state = self.run_network(weights, state, support.x, training, True)
+            return self.task_loss(support, outputs), state
+
+        try:
+            path, state, losses = gradient_steps(
+                support_loss, weights, state, self.update_rule(), steps, self.first_order
+            )
+        except UnreachedWeights as error:
+            names = [self.inner_network().trainable_variables[i].path for i in error.positions]
+            raise ValueError(
+                "Expected the support loss to depend on every trainable weight. Received: no gradient "
+                f"for {names}. Remove these layers from the network, or set their `trainable = False`."
+            ) from None
+        points = [(steps, path[-1])] if last_only else list(enumerate(path))
+        return [
+            FastWeights(
+                weights,
+                self._support_statistics(weights, state, support, training),
+                tf.stack(losses[:t]) if t else tf.zeros([0], weights[0].dtype),
+            )
+            for t, weights in points
+        ]
+
+    def predict_query(self, adapted, x, training=False):
+        """Outputs of the network on the adapted weights, `[M, ...]`."""
+        return self.run_network(adapted.weights, adapted.state, x, training, self.transductive)[0]
+
+    def unadapted(self, support, training=False):
+        return self.adapt(support, training=training, inner_steps=0)
+
+    def run_network(self, weights, state, x, training, batch_statistics):
+        """Call the network on given weights: `(outputs, new_state)`."""
+        return call_network(
+            self.inner_network(), weights, state, x,
+            training=training, batch_statistics=batch_statistics,
+        )  # fmt: skip
+
+    def _support_statistics(self, weights, state, support, training):
+        """The state that normalises single query examples: one more pass, on the new weights."""
+        if self.transductive or not has_batch_norm(self.inner_network()):
+            return state
+        return self.run_network(weights, state, support.x, training, True)[1]
+
+    def _steps(self, training):
+        if training or self.evaluation_steps is None:
+            return self.inner_steps
+        return self.evaluation_steps
+
+    def adapted_model(self, support):
+        if self.network is None:
+            return super().adapted_model(support)
+        adapted = self.adapt(support)
+        model = keras.models.clone_model(self.network)
+        for variables, values in (
+            (model.trainable_variables, adapted.weights),
+            (model.non_trainable_variables, adapted.state),
+        ):
+            for variable, value in zip(variables, values, strict=True):
+                variable.assign(value)
+        return model
+
+    def check_episodes(self, first):
+        super().check_episodes(first)
+        if first is not None and np.issubdtype(first.query.y.dtype, np.integer):
+            outputs = self.inner_network().compute_output_shape((None, *first.query.x.shape[2:]))
+            checks.check_ways(outputs[-1], first)
+

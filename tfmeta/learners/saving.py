@@ -1,0 +1,46 @@
+"""What a `.keras` file keeps of a learner: the arguments that its constructor was called with."""
+
+import inspect
+
+import keras
+
+
+def record_arguments(cls, args, kwargs):
+    """The arguments of `cls(*args, **kwargs)` by name, defaults included.
+
+    Keras does this for layers, but not for models.
+    """
+    signature = inspect.signature(cls.__init__)
+    try:
+        bound = signature.bind(None, *args, **kwargs)
+    except TypeError:  # `__init__` is about to say what is wrong
+        return {}
+    bound.apply_defaults()
+    arguments = dict(list(bound.arguments.items())[1:])
+    for parameter in signature.parameters.values():
+        if parameter.kind == inspect.Parameter.VAR_KEYWORD:
+            arguments |= arguments.pop(parameter.name)
+    return arguments
+
+
+def learner_config(learner, arguments):
+    """A config from recorded arguments; an attribute of the same name is more up to date."""
+    config = {
+        name: keras.saving.serialize_keras_object(getattr(learner, name, value))
+        for name, value in arguments.items()
+        if name not in ("name", "dtype")
+    }
+    if "dtype" in arguments:
+        config["dtype"] = keras.dtype_policies.serialize(learner.dtype_policy)
+    takes = inspect.signature(type(learner).__init__).parameters.values()
+    if any(p.name == "name" or p.kind == inspect.Parameter.VAR_KEYWORD for p in takes):
+        config["name"] = learner.name
+    return config
+
+
+def constructor_arguments(config):
+    """The inverse of `learner_config`."""
+    return {
+        name: keras.saving.deserialize_keras_object(value) if isinstance(value, dict) else value
+        for name, value in config.items()
+    }
