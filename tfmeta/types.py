@@ -75,7 +75,9 @@ class ClassDataset:
             raise ValueError(f"Expected class ids from 0. Received: {class_ids.min()}.")
         counts = np.bincount(class_ids, minlength=0 if class_names is None else len(class_names))
         names = (
-            [str(i) for i in range(len(counts))] if class_names is None else list(map(str, class_names))
+            [str(i) for i in range(len(counts))]
+            if class_names is None
+            else list(map(str, class_names))
         )
         if len(names) != len(counts):
             raise ValueError(
@@ -83,7 +85,9 @@ class ClassDataset:
             )
         if (counts == 0).any():
             empty = [names[i] for i in np.flatnonzero(counts == 0)[:5]]
-            raise ValueError(f"Expected at least one example in each class. Received: none in {empty}.")
+            raise ValueError(
+                f"Expected at least one example in each class. Received: none in {empty}."
+            )
         order = np.argsort(class_ids, kind="stable")
         self.x = x if (order == np.arange(len(order))).all() else x[order]
         self.class_ids = class_ids[order].astype(np.int64)

@@ -1,5 +1,7 @@
 """evaluate_episodes and score_curve against NumPy."""
 
+import importlib
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -72,6 +74,23 @@ def test_one_trace_and_a_second_for_a_smaller_last_batch(arrays):
     learner = PixelPrototypes(3)
     evaluate(learner, dataset(arrays), 7)
     assert learner.traces == 2
+
+
+def test_repeated_evaluations_do_not_warn_of_retracing(arrays, caplog, monkeypatch):
+    # TensorFlow warns twice in a process: forget what earlier tests have used up.
+    module = importlib.import_module(
+        "tensorflow.python.eager.polymorphic_function.polymorphic_function"
+    )
+    monkeypatch.setattr(
+        module, "_frequent_tracing_detector_manager", module._FrequentTracingDetectorManager()
+    )
+    tf.get_logger().addHandler(caplog.handler)
+    try:
+        for _ in range(12):
+            evaluate(PixelPrototypes(3), dataset(arrays), 1)
+    finally:
+        tf.get_logger().removeHandler(caplog.handler)
+    assert "retracing" not in caplog.text
 
 
 def test_padding_does_not_count(arrays):

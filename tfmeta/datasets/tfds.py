@@ -97,8 +97,7 @@ def _image(image, image_size, channels):
     """One image `[H, W, C]` in the channels and the size wanted, of its own dtype."""
     dtype, have = image.dtype, image.shape[-1]
     if channels == 1 and have == 3:
-        # tf.image.rgb_to_grayscale makes 254 of white: its weights add up to 0.9999.
-        image = tf.tensordot(tf.cast(image, tf.float32), [0.299, 0.587, 0.114], 1)[..., None]
+        image = tf.image.rgb_to_grayscale(image)
     elif channels == 3 and have == 1:
         image = tf.image.grayscale_to_rgb(image)
     elif channels not in (None, have):

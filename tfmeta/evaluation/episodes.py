@@ -110,9 +110,11 @@ def _score_episodes(learner, episodes, count, task_scores, verbose):
     bar = keras.utils.Progbar(count, verbose=verbose, unit_name="episode")
     scores, done = [], 0
     for batch in episodes:
-        # The last meta-batch is scored whole and cut here: cutting it before would trace
-        # the function again.
-        batch_scores = score_batch(batch).numpy()[: count - done]
+        # The concrete function, found again by the batch's shape: through `score_batch(batch)`
+        # an evaluation after each epoch makes TensorFlow warn of too much retracing.
+        batch_scores = score_batch.get_concrete_function(batch)(batch).numpy()
+        # The last meta-batch is cut after scoring: cutting it before would trace again.
+        batch_scores = batch_scores[: count - done]
         _check_finite(batch_scores, done)
         scores.append(batch_scores)
         done += len(batch_scores)

@@ -32,7 +32,11 @@ class AdaptedModel(keras.Model):
         )
         self.adapted = [
             self.add_weight(
-                shape=tuple(shape), dtype=dtype, initializer="zeros", trainable=False, name=f"adapted_{i}"
+                shape=tuple(shape),
+                dtype=dtype,
+                initializer="zeros",
+                trainable=False,
+                name=f"adapted_{i}",
             )
             for i, (shape, dtype) in enumerate(self.adapted_spec)
         ]

@@ -64,7 +64,9 @@ def as_tensor(learner, value):
     if isinstance(value, np.ndarray) or not tf.is_tensor(value):
         value = np.asarray(value)
         if value.dtype == object:
-            raise ValueError(f"Expected an array of numbers. Received: dtype object, {value!r:.80}.")
+            raise ValueError(
+                f"Expected an array of numbers. Received: dtype object, {value!r:.80}."
+            )
     value = scale_images(tf.convert_to_tensor(value), dtype)
     return tf.cast(value, dtype) if value.dtype.is_floating else value
 
@@ -112,7 +114,9 @@ def prepare(learner, episodes):
     """Check the element type and the first meta-batch, and build the network."""
     spec = getattr(episodes, "element_spec", None)
     if not isinstance(spec, Episode) or not all(isinstance(part, Examples) for part in spec):
-        raise ValueError(f"Expected episodes. Received: {_describe(episodes, spec)}. {_HOW_TO_PASS}")
+        raise ValueError(
+            f"Expected episodes. Received: {_describe(episodes, spec)}. {_HOW_TO_PASS}"
+        )
     for name, part in zip(("support", "query"), spec, strict=True):
         for field, tensor in zip(Examples._fields, part, strict=True):
             if tensor is None or getattr(tensor, "shape", tf.TensorShape(None)).rank == 0:
@@ -137,7 +141,9 @@ def _first(episodes):
         return None
     first = next(iter(episodes.take(1)), None)
     if first is None:
-        raise ValueError("Expected at least one meta-batch of episodes. Received: an empty data set.")
+        raise ValueError(
+            "Expected at least one meta-batch of episodes. Received: an empty data set."
+        )
     return tf.nest.map_structure(lambda t: t.numpy(), first)
 
 
@@ -198,7 +204,9 @@ def check_inner_losses(learner, adapted):
         return
     bad = ~np.isfinite(losses.numpy())
     if bad.any():
-        raise FloatingPointError(_inner_message(learner, int(bad.argmax()), losses[int(bad.argmax())]))
+        raise FloatingPointError(
+            _inner_message(learner, int(bad.argmax()), losses[int(bad.argmax())])
+        )
 
 
 def _inner_message(learner, step, value):

@@ -166,4 +166,3 @@ class GradientLearner(MetaModel):
         if first is not None and np.issubdtype(first.query.y.dtype, np.integer):
             outputs = self.inner_network().compute_output_shape((None, *first.query.x.shape[2:]))
             checks.check_ways(outputs[-1], first)
-

@@ -43,9 +43,11 @@ def task_loss(loss, examples, outputs):
 def merge_tasks(nest):
     """`[B, rows, ...]` to `[B * rows, ...]` in every tensor of a nest."""
     return tf.nest.map_structure(
-        lambda t: tf.reshape(t, tf.concat([[-1], tf.shape(t)[2:]], axis=0))
-        if None in t.shape[2:]
-        else tf.reshape(t, (-1, *t.shape[2:])),
+        lambda t: (
+            tf.reshape(t, tf.concat([[-1], tf.shape(t)[2:]], axis=0))
+            if None in t.shape[2:]
+            else tf.reshape(t, (-1, *t.shape[2:]))
+        ),
         nest,
     )
 
@@ -82,7 +84,9 @@ class BeforeAdaptation:
             return {}
         compiled = self._holder.get_metrics_result()
         compiled.pop("loss", None)
-        return {"loss_before": self._loss.result()} | {f"{k}_before": v for k, v in compiled.items()}
+        return {"loss_before": self._loss.result()} | {
+            f"{k}_before": v for k, v in compiled.items()
+        }
 
     def reset(self):
         """Start again, at the beginning of an epoch."""

@@ -87,7 +87,9 @@ class OuterLoop(keras.Model):
             with tf.GradientTape() as tape:
                 regularisation = tf.add_n([tf.convert_to_tensor(loss) for loss in self.losses])
             extra = tape.gradient(
-                regularisation, self.trainable_variables, unconnected_gradients="zero"
+                regularisation,
+                self.trainable_variables,
+                unconnected_gradients=tf.UnconnectedGradients.ZERO,
             )
             gradients = [g + e for g, e in zip(gradients, extra, strict=True)]
             results = results._replace(loss=results.loss + regularisation)
@@ -214,6 +216,7 @@ class OuterLoop(keras.Model):
         if not self.optimizer.built:
             with self.distribute_strategy.scope():
                 self.optimizer.build(self.trainable_variables)
+        kwargs.setdefault("shuffle", False)  # Keras warns of True for a tf.data.Dataset
         x, callbacks = resume.after_restore(self, x, kwargs.pop("callbacks", None))
         with checks.readable_errors(self):
             return super().fit(
