@@ -81,7 +81,7 @@ class ClassDataset:
         )
         if len(names) != len(counts):
             raise ValueError(
-                f"Expected {len(counts)} class names, one for each class id. Received: {len(names)}."
+                f"Expected {len(counts)} class names, one a class id. Received: {len(names)}."
             )
         if (counts == 0).any():
             empty = [names[i] for i in np.flatnonzero(counts == 0)[:5]]

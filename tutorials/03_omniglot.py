@@ -59,9 +59,9 @@ else:
         network, inner_learning_rate=0.4, evaluation_steps=3, transductive=True
     )
     episodes = tfmeta.episodes.classification(
-        train, ways=5, shots=1, queries=5, meta_batch_size=16, seed=options.seed
+        train, ways=5, shots=1, queries=3, meta_batch_size=8, seed=options.seed
     )
-    steps = options.steps or 250
+    steps = options.steps or 1250
 
 # %%
 rate = keras.optimizers.schedules.CosineDecay(1e-3, options.epochs * steps, alpha=0.01)
@@ -88,6 +88,7 @@ print(f"{options.learner}, 5-way 1-shot, 20 new alphabets: {report}")
 
 # %%
 options.output.mkdir(parents=True, exist_ok=True)
+learner.save(options.output / f"omniglot_{options.learner}.keras")
 episode = next(iter(test))
 one = tfmeta.Episode(*[tfmeta.Examples(*[t[0].numpy() for t in part]) for part in episode])
 outputs = learner.predict_query(learner.adapt(one.support), one.query.x)

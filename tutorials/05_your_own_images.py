@@ -7,7 +7,9 @@
 #     python tutorials/05_your_own_images.py --folder my_pictures
 #
 # Without `--folder` it writes a folder of pictures of letters first, and needs no network.
-# Expect then, on 39 classes not seen in training, 5-way 5-shot, 600 episodes: EXPECTED
+# Expect then, 5-way 5-shot on 600 episodes of 63 letters not seen in training: 97.7 ± 0.3 %,
+# after 29 s of CPU. (Letters of one script are in training and test here: easier than the
+# glyphs of the other tutorials.)
 
 # %%
 import argparse
@@ -35,12 +37,12 @@ start, cpu = time.time(), time.process_time()
 
 # %%
 def write_example_folder(folder):
-    """Letters of six scripts as PNG files, 20 pictures a class, in one sub-folder a class."""
+    """Letters of six scripts as PNG files, 10 to 16 a class, in one sub-folder a class."""
     for split in ("train", "validation", "test"):
-        letters = tfmeta.datasets.glyphs(split)
+        letters = tfmeta.datasets.glyphs(split, variations=1)
         for class_id, name in enumerate(letters.class_names):
             (folder / name).mkdir(parents=True, exist_ok=True)
-            for i, image in enumerate(letters.of_class(class_id)[:20]):
+            for i, image in enumerate(letters.of_class(class_id)):
                 keras.utils.save_img(folder / name / f"{i:02d}.png", image, scale=False)
     return folder
 

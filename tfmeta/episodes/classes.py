@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from tfmeta.episodes import bits as rng
 from tfmeta.episodes.stream import check_integer, check_stream, stream
-from tfmeta.types import ClassDataset, Episode, Examples
+from tfmeta.types import ClassDataset, Episode, Examples, scale_images
 
 _PADDING = -1  # in place of a row number
 
@@ -139,8 +139,7 @@ def _episode_builder(dataset, ways, shots, queries):
 
 
 def _scaled(x):
-    if x.dtype == tf.uint8:
-        return tf.cast(x, tf.float32) / 255.0
+    x = scale_images(x)
     return tf.cast(x, tf.float32) if x.dtype.is_floating else x
 
 

@@ -108,7 +108,7 @@ def _score_episodes(learner, episodes, count, task_scores, verbose):
         return learner.map_tasks(task_scores, batch)
 
     bar = keras.utils.Progbar(count, verbose=verbose, unit_name="episode")
-    scores, done = [], 0
+    scores, done, total = [], 0, 0.0
     for batch in episodes:
         # The concrete function, found again by the batch's shape: through `score_batch(batch)`
         # an evaluation after each epoch makes TensorFlow warn of too much retracing.
@@ -118,7 +118,8 @@ def _score_episodes(learner, episodes, count, task_scores, verbose):
         _check_finite(batch_scores, done)
         scores.append(batch_scores)
         done += len(batch_scores)
-        bar.update(done, [("score", batch_scores.reshape(len(batch_scores), -1)[:, -1].mean())])
+        total += batch_scores.reshape(len(batch_scores), -1)[:, -1].sum()
+        bar.update(done, [("score", total / done)])  # Progbar shows values as they are
         if done == count:
             return np.concatenate(scores)
     raise ValueError(

@@ -2,14 +2,14 @@
 
 import keras
 
-from tfmeta.learners import checks, saving
+from tfmeta.learners import checks, losses, saving
 from tfmeta.learners.adapted_model import AdaptedModel
-from tfmeta.learners.outer_loop import OuterLoop
+from tfmeta.learners.entry_points import EntryPoints
 from tfmeta.learners.pure import pure
 
 
 @keras.saving.register_keras_serializable("tfmeta")
-class MetaModel(OuterLoop):
+class MetaModel(EntryPoints):
     """A Keras model that learns, over many tasks, how to learn a new one from a few examples.
 
     Every method is *adapt, then predict*:
@@ -60,6 +60,14 @@ class MetaModel(OuterLoop):
         """The network that is adapted: the one given, or the learner's own layers."""
         return self if self.network is None else self.network
 
+    def build(self, input_shape):
+        """Make the weights for inputs of this shape, `(None, ...)`."""
+        inputs = keras.KerasTensor(input_shape, dtype=self.input_dtype)
+        if self.network is None:
+            self.compute_output_spec(inputs)
+        elif not self.network.built:
+            self.network(inputs)
+
     def call(self, x, training=None):
         """Outputs of the network before any adaptation, `[rows, ...]`."""
         if self.network is None:
@@ -109,13 +117,30 @@ class MetaModel(OuterLoop):
         """
         return AdaptedModel.of(self, support)
 
+    @property
+    def integer_labels(self):
+        """True if targets are class labels `0..ways-1`: a sparse cross-entropy is compiled."""
+        return losses.is_sparse(self.query_loss)
+
+    def predicts_logits(self):
+        """True if outputs are certainly logits: a loss of probabilities is then an error."""
+        return False
+
     def check_episodes(self, first):
         """Raise a ValueError if episodes do not fit this learner.
 
         Args:
-            first: the first meta-batch, an `Episode` of NumPy arrays `[B, rows, ...]`, or None
-                if it cannot be looked at (a distributed data set).
+            first: the first meta-batch, an `Episode` of NumPy arrays `[B, rows, ...]`.
         """
+
+    def __setattr__(self, name, value):
+        super().__setattr__(name, value)
+        # An argument such as `inner_steps` is a constant in the compiled steps: trace them anew.
+        recorded = self.__dict__.get("_recorded_arguments", dict)
+        if name in recorded():
+            for step in ("train", "test", "predict"):
+                if getattr(self, f"{step}_function", None) is not None:
+                    getattr(self, f"make_{step}_function")(force=True)
 
     # Saving.
 

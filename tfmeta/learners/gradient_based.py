@@ -3,12 +3,11 @@
 from typing import Any, NamedTuple
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tfmeta.inner import SGD, call_network, gradient_steps, has_batch_norm
 from tfmeta.inner.loop import UnreachedWeights
-from tfmeta.learners import checks
+from tfmeta.learners import checks, episode_checks
 from tfmeta.learners.base import MetaModel
 
 
@@ -110,8 +109,9 @@ class GradientLearner(MetaModel):
         except UnreachedWeights as error:
             names = [self.inner_network().trainable_variables[i].path for i in error.positions]
             raise ValueError(
-                "Expected the support loss to depend on every trainable weight. Received: no gradient "
-                f"for {names}. Remove these layers from the network, or set their `trainable = False`."
+                "Expected the support loss to depend on every trainable weight. Received: no "
+                f"gradient for {names}. Remove these layers from the network, or set their "
+                "`trainable = False`."
             ) from None
         points = [(steps, path[-1])] if last_only else list(enumerate(path))
         return [
@@ -161,8 +161,11 @@ class GradientLearner(MetaModel):
                 variable.assign(value)
         return model
 
+    def predicts_logits(self):
+        return checks.ends_linear(self.inner_network())
+
     def check_episodes(self, first):
         super().check_episodes(first)
-        if first is not None and np.issubdtype(first.query.y.dtype, np.integer):
+        if self.integer_labels:
             outputs = self.inner_network().compute_output_shape((None, *first.query.x.shape[2:]))
-            checks.check_ways(outputs[-1], first)
+            episode_checks.check_ways(outputs[-1], first)

@@ -1,43 +1,7 @@
-"""The loss of one task, and the metrics that `fit` reports."""
+"""The metrics that `fit` reports."""
 
 import keras
 import tensorflow as tf
-
-
-class FunctionLoss(keras.losses.Loss):
-    """A Keras loss from a plain function `(y_true, y_pred) -> values`."""
-
-    def __init__(self, fn):
-        super().__init__(name=getattr(fn, "__name__", "loss"))
-        self.fn = fn
-
-    def call(self, y_true, y_pred):
-        return self.fn(y_true, y_pred)
-
-
-def task_loss(loss, examples, outputs):
-    """The mean of a loss over the real rows of one task (their sum with `reduction="sum"`).
-
-    Keras's own reduction is passed by: it divides by the padded rows as well, and by the
-    number of replicas, which would change the inner learning rate with the hardware.
-
-    Args:
-        loss: a `keras.losses.Loss`.
-        examples: `Examples` of one task; y `[rows, ...]`, mask `[rows]`.
-        outputs: `[rows, ...]`.
-
-    Returns:
-        A scalar tensor of the dtype of `outputs`.
-    """
-    y = examples.y
-    if outputs.dtype.is_floating and y.dtype.is_floating:
-        y = tf.cast(y, outputs.dtype)
-    values = tf.convert_to_tensor(loss.call(y, outputs))
-    if values.shape.rank is not None and values.shape.rank > 1:
-        values = tf.reduce_mean(values, axis=list(range(1, values.shape.rank)))
-    mask = tf.cast(examples.mask, values.dtype)
-    total = tf.reduce_sum(values * mask)
-    return total if loss.reduction == "sum" else total / tf.reduce_sum(mask)
 
 
 def merge_tasks(nest):

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from tfmeta.learners import checks, resume
-from tfmeta.learners.metrics import BeforeAdaptation, merge_tasks, task_loss
+from tfmeta.learners import checks, episode_checks, finite, losses
+from tfmeta.learners.metrics import merge_tasks
 from tfmeta.learners.pure import task_scope
 from tfmeta.ops import map_gradients, map_tasks
 from tfmeta.ops.tasks import batching_mode, stack_of
@@ -25,36 +25,18 @@ class TaskResult(NamedTuple):
 
 
 class OuterLoop(keras.Model):
-    """Keras's training loop over meta-batches of episodes. `MetaModel` says what a learner is."""
+    """The steps of Keras's training loop, over meta-batches of episodes."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
-        self._query_loss = None
+        self.query_loss = None
         self._before = None
-
-    def compile(self, optimizer="adam", loss=None, metrics=None, **kwargs):
-        """As `keras.Model.compile`. `loss` takes one Keras loss; metrics count real rows only.
-
-        `jit_compile="auto"` means False: XLA has to be asked for.
-        """
-        self._query_loss = checks.as_loss(loss)
-        self._before = BeforeAdaptation(metrics)
-        weighted = kwargs.pop("weighted_metrics", None)
-        if weighted is not None:  # a reloaded learner
-            metrics, self._before = weighted, BeforeAdaptation(weighted)
-        if kwargs.get("jit_compile", "auto") == "auto":
-            kwargs["jit_compile"] = False
-        # Keras gives sample weights, here the mask, to weighted metrics only.
-        super().compile(optimizer=optimizer, loss=loss, weighted_metrics=metrics, **kwargs)
-
-    def compile_from_config(self, config):
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        if self.built:  # so that the optimizer's saved state has a place to go
-            self.optimizer.build(self.trainable_variables)
 
     def task_loss(self, examples, outputs):
         """The compiled loss of one task: the mean over real rows, a scalar."""
-        return task_loss(self._query_loss, examples, outputs)
+        if self.integer_labels and tf.executing_eagerly() and outputs.shape.rank:
+            checks.check_labels(examples.y.numpy(), outputs.shape[-1], "y")
+        return losses.task_loss(self.query_loss, examples, outputs)
 
     def map_tasks(self, fn, elements):
         """Apply `fn` to each task of a nest of tensors `[B, ...]`, batched as suits the network."""
@@ -83,43 +65,42 @@ class OuterLoop(keras.Model):
         results, gradients = map_gradients(
             task, elements, self.trainable_variables, self._batching_mode()
         )
-        if self.losses:  # weight regularisers
-            with tf.GradientTape() as tape:
-                regularisation = tf.add_n([tf.convert_to_tensor(loss) for loss in self.losses])
-            extra = tape.gradient(
-                regularisation,
-                self.trainable_variables,
-                unconnected_gradients=tf.UnconnectedGradients.ZERO,
-            )
-            gradients = [g + e for g, e in zip(gradients, extra, strict=True)]
-            results = results._replace(loss=results.loss + regularisation)
+        if self.losses:
+            penalty, extra = self._weight_penalty()
+            gradients = [g if e is None else g + e for g, e in zip(gradients, extra, strict=True)]
+            results = results._replace(loss=results.loss + penalty)
         return results, gradients
 
+    def _weight_penalty(self):
+        """The sum of the network's weight regularisers, and its gradients, None for no part."""
+        with tf.GradientTape() as tape:
+            penalty = tf.add_n([tf.convert_to_tensor(loss) for loss in self.losses])
+        return penalty, tape.gradient(penalty, self.trainable_variables)
+
     def train_step(self, episodes):
-        episodes = Episode(*episodes)
-        checks.assert_masks(self, episodes)
+        episodes = Episode(*episodes[:2])
+        episode_checks.assert_masks(self, episodes)
         results, gradients = self.outer_gradients(episodes)
-        gradients = checks.assert_finite(self, results, gradients)
+        gradients = finite.assert_finite(self, results, gradients)
         # Keras sums gradients over replicas; the meta-batch is their mean.
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         if replicas > 1:
             gradients = [g / replicas for g in gradients]
-        self.optimizer.apply(gradients, self.trainable_variables)
-        for i, value in dict(results.updates).items():
-            self.non_trainable_variables[int(i)].assign(tf.reduce_mean(value, axis=0))
-        for state in self._seed_states():
-            state.assign(state + tf.cast([0, 1], state.dtype))
+        with finite.keep_if_finite(self, results):
+            self.optimizer.apply(gradients, self.trainable_variables)
+            for i, value in dict(results.updates).items():
+                self.non_trainable_variables[int(i)].assign(tf.reduce_mean(value, axis=0))
         return self._update_metrics(episodes.query, results)
 
     def test_step(self, episodes):
-        episodes = Episode(*episodes)
-        checks.assert_masks(self, episodes)
+        episodes = Episode(*episodes[:2])
+        episode_checks.assert_masks(self, episodes)
         results = self.map_tasks(lambda e: self._run_task(e, (), training=False), episodes)
-        checks.assert_finite(self, results, ())
+        finite.assert_finite(self, results)
         return self._update_metrics(episodes.query, results)
 
     def predict_step(self, episodes):
-        episodes = Episode(*episodes)
+        episodes = Episode(*episodes[:2])
         return self.map_tasks(
             lambda e: self.predict_query(self.adapt(e.support), e.query.x), episodes
         )
@@ -156,16 +137,21 @@ class OuterLoop(keras.Model):
         return [v for v in self.non_trainable_variables if "seed_generator_state" in v.path]
 
     def _task_seeds(self, tasks):
-        """Seeds `[B, 2]` for each source of randomness, so that each task drops other units."""
-        return tuple(
-            tf.cast(
-                tf.random.stateless_uniform(
-                    (tasks, 2), tf.cast(v.value, tf.int32), 0, 2**31 - 1, tf.int32
-                ),
-                v.dtype,
-            )
-            for v in self._seed_states()
-        )
+        """Seeds `[B, 2]` for each source of randomness, so that each task drops other units.
+
+        Drawn from the source's own seed and the number of the outer step, for all replicas
+        together: a run that was stopped, or that is spread over devices, drops the same units.
+        """
+        context = tf.distribute.get_replica_context()
+        replicas, replica = context.num_replicas_in_sync, context.replica_id_in_sync_group
+        step = tf.cast(self.optimizer.iterations, tf.int32)
+
+        def draw(state):
+            key = tf.stack([tf.cast(state.value[0], tf.int32), step])
+            seeds = tf.random.stateless_uniform((replicas * tasks, 2), key, 0, 2**31 - 1, tf.int32)
+            return tf.cast(seeds[replica * tasks : (replica + 1) * tasks], state.dtype)
+
+        return tuple(map(draw, self._seed_states()))
 
     def _update_metrics(self, query, results):
         y, outputs, mask = merge_tasks((query.y, results.outputs, query.mask))
@@ -185,65 +171,3 @@ class OuterLoop(keras.Model):
         super().reset_metrics()
         if self._before is not None:
             self._before.reset()
-
-    # Keras's entry points: check the episodes before the first step.
-
-    def prepare(self, episodes):
-        """Check a data set of episodes against this learner, and build what is not built yet.
-
-        Args:
-            episodes: a `tf.data.Dataset` of meta-batched `Episode`.
-
-        Raises:
-            ValueError: what was expected, what came, and what to change.
-        """
-        checks.prepare(self, episodes)
-
-    def fit(self, x=None, *, epochs=1, steps_per_epoch=None, validation_data=None, **kwargs):
-        """As `keras.Model.fit`, over a `tf.data.Dataset` of meta-batched `Episode`.
-
-        With `keras.callbacks.BackupAndRestore`, a run that was stopped goes on with the episodes
-        that it would have seen next.
-        """
-        checks.check_compiled(self, "fit")
-        self.prepare(x)
-        checks.check_finite_or_steps(x, steps_per_epoch, "steps_per_epoch")
-        if validation_data is not None:
-            self.prepare(validation_data)
-            checks.check_finite_or_steps(
-                validation_data, kwargs.get("validation_steps"), "validation_steps"
-            )
-        if not self.optimizer.built:
-            with self.distribute_strategy.scope():
-                self.optimizer.build(self.trainable_variables)
-        kwargs.setdefault("shuffle", False)  # Keras warns of True for a tf.data.Dataset
-        x, callbacks = resume.after_restore(self, x, kwargs.pop("callbacks", None))
-        with checks.readable_errors(self):
-            return super().fit(
-                x,
-                epochs=epochs,
-                steps_per_epoch=steps_per_epoch,
-                validation_data=validation_data,
-                callbacks=callbacks,
-                **kwargs,
-            )
-
-    def evaluate(self, x=None, *, steps=None, **kwargs):
-        """As `keras.Model.evaluate`, over a `tf.data.Dataset` of meta-batched `Episode`."""
-        checks.check_compiled(self, "evaluate")
-        if not kwargs.get("_use_cached_eval_dataset"):
-            self.prepare(x)
-            checks.check_finite_or_steps(x, steps, "steps")
-        with checks.readable_errors(self):
-            return super().evaluate(x, steps=steps, **kwargs)
-
-    def predict(self, x, *, steps=None, **kwargs):
-        """Query outputs of every episode after adaptation, `[episodes, M, ...]`."""
-        self.prepare(x)
-        checks.check_finite_or_steps(x, steps, "steps")
-        with checks.readable_errors(self):
-            return super().predict(x, steps=steps, **kwargs)
-
-    def _symbolic_build(self, iterator=None, data_batch=None):
-        # Keras would call the network on an Episode; `prepare` has built everything already.
-        pass

@@ -53,6 +53,10 @@ class ProtoNet(MetaModel):
     """
 
     supports_masks = True
+    integer_labels = True
+
+    def predicts_logits(self):
+        return True
 
     def adapt(self, support, training=False):
         ways = int(tf.reduce_max(support.y)) + 1 if tf.executing_eagerly() else support.y.shape[0]

@@ -7,7 +7,7 @@ import inspect
 
 import keras
 
-from tfmeta.learners import checks
+from tfmeta.learners import checks, finite
 
 _in_task = contextvars.ContextVar("in_task", default=False)
 
@@ -41,6 +41,8 @@ def pure(method):
     @functools.wraps(method)
     def wrapped(self, *args, **kwargs):
         checks.check_built(self, method.__name__)
+        if is_adapt:
+            checks.check_runs_on_given_weights(self.inner_network())
         if "training" not in signature.parameters:
             kwargs.pop("training", None)
         arguments = signature.bind(self, *args, **kwargs).arguments
@@ -51,7 +53,7 @@ def pure(method):
         with contextlib.nullcontext() if _in_task.get() else task_scope():
             result = method(self, **arguments)
         if is_adapt:
-            checks.check_inner_losses(self, result)
+            finite.check_inner_losses(self, result)
         return result
 
     return wrapped

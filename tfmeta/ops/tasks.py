@@ -103,7 +103,8 @@ def _reached(gradients, variables):
     if missing:
         raise ValueError(
             "Expected the query loss to depend on every trainable weight. Received: no gradient "
-            f"for {missing}. Remove these layers from the network, or set their `trainable = False`."
+            f"for {missing}. Remove these layers from the network, or set their "
+            "`trainable = False`."
         )
     return [tf.convert_to_tensor(g) for g in gradients]
 

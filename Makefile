@@ -1,0 +1,54 @@
+# The commands of this repository. Each makes .venv first, when it is missing or setup.cfg is newer.
+#
+#     make quickstart                   meta-train on images, a picture and a figure (minutes)
+#     make test                         the quick tests; ARGS="-k maml" picks some
+#     make check                        lint, then the quick tests: what CI runs
+#     make slow                         the tests that take minutes
+#     make lint, make format            ruff
+#     make clean                        removes caches and build products; .venv and outputs stay
+#
+# Python 3.10 to 3.13; another than python3: make test PYTHON=python3.12
+
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+SOURCES := setup.py tfmeta tests tutorials benchmarks tools
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed
+
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+export MPLBACKEND ?= Agg
+
+.DELETE_ON_ERROR:
+.PHONY: quickstart test check lint format slow clean
+
+quickstart: $(READY)
+	$(BIN)/python tutorials/01_quickstart.py $(ARGS)
+
+test: $(READY)
+	$(BIN)/python -m pytest $(ARGS)
+
+# One after the other also under `make -j`, and pytest's closing line comes last.
+check: $(READY)
+	$(MAKE) lint
+	$(MAKE) test
+
+lint: $(READY)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+
+format: $(READY)
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+slow: $(READY)
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache
+	find tfmeta tests tutorials benchmarks tools -name __pycache__ -prune -exec rm -rf {} +
+
+$(READY): setup.cfg
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	touch $@

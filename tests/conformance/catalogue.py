@@ -1,0 +1,138 @@
+"""The table of learners that every conformance test goes through. A new learner adds one row."""
+
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tasks
+import tensorflow as tf
+
+import tfmeta
+from tfmeta.learners import MAML, Finetune, MetaModel, ProtoNet
+
+
+@keras.saving.register_keras_serializable("tests")
+class LayersOfItsOwn(MAML):
+    """A learner in the way of a Keras subclass: layers in `__init__`, and `call`."""
+
+    def __init__(self, width=6, **kwargs):
+        super().__init__(**kwargs)
+        self.width = width
+        self.encoder = keras.layers.Dense(width, "tanh")
+        self.head = keras.layers.Dense(1)
+
+    def call(self, x):
+        return self.head(self.encoder(x))
+
+
+@keras.saving.register_keras_serializable("tests")
+class MethodOfItsOwn(MetaModel):
+    """A user's method: shift an embedding's mean output to the mean support target."""
+
+    supports_masks = True
+
+    def __init__(self, width=4):
+        super().__init__()
+        self.width = width
+        self.encoder = keras.layers.Dense(width, "tanh")
+        self.head = keras.layers.Dense(1)
+
+    def call(self, x):
+        return self.head(self.encoder(x))
+
+    def adapt(self, support):
+        mask = support.mask[:, None]
+        residual = (support.y - self(support.x)) * mask
+        return {"shift": tf.reduce_sum(residual, axis=0) / tf.reduce_sum(mask)}
+
+    def predict_query(self, adapted, x):
+        return self(x) + adapted["shift"]
+
+
+class Row(NamedTuple):
+    """One learner of the table.
+
+    Attributes:
+        make: function without arguments to a learner that is not compiled.
+        cls: the class it stands for.
+        images: True for classification of pictures, False for regression.
+        masks: True if padded rows change nothing.
+        renames: True if renaming the labels renames the outputs, and nothing else.
+    """
+
+    make: Any
+    cls: type
+    images: bool = False
+    masks: bool = True
+    renames: bool = False
+
+    def compiled(self, **kwargs):
+        """A learner with the same weights at each call."""
+        keras.utils.set_random_seed(1)
+        learner = self.make()
+        loss = tasks.CROSSENTROPY if self.images else "mse"
+        learner.compile(keras.optimizers.SGD(0.05, momentum=0.9), loss, **kwargs)
+        if not learner.built:
+            learner.prepare(tasks.dataset(self.episodes(), 1))
+        return learner
+
+    def episodes(self, count=3, **kwargs):
+        """One meta-batch that fits the learner."""
+        if self.images:
+            return tasks.images(tasks=count, shots=2, size=4, **kwargs)
+        return tasks.regression(tasks=count, **kwargs)
+
+
+def small_convolutional(norm=True):
+    layers = [keras.Input((4, 4, 1)), keras.layers.Conv2D(4, 3, strides=2, padding="same")]
+    layers += [keras.layers.BatchNormalization(momentum=0.5)] if norm else []
+    layers += [keras.layers.Activation("tanh"), keras.layers.Flatten(), keras.layers.Dense(3)]
+    return keras.Sequential(layers)
+
+
+RATE = {"inner_learning_rate": 0.05, "inner_steps": 2}
+
+ROWS = {
+    "MAML": Row(lambda: MAML(tasks.dense(), **RATE), MAML),
+    "MAML-first-order": Row(lambda: MAML(tasks.dense(), first_order=True, **RATE), MAML),
+    "MAML-transductive": Row(
+        lambda: MAML(small_convolutional(), transductive=True, **RATE), MAML, True, False
+    ),
+    "MAML-strided": Row(lambda: MAML(small_convolutional(norm=False), **RATE), MAML, True),
+    "Finetune": Row(lambda: Finetune(tasks.dense(), inner_learning_rate=0.05), Finetune),
+    "ProtoNet": Row(lambda: ProtoNet(small_convolutional()), ProtoNet, True, False, True),
+    "ProtoNet-dense": Row(
+        lambda: ProtoNet(tfmeta.networks.mlp((4, 4, 1), 5, hidden=(8,))), ProtoNet, True, True, True
+    ),
+    "layers-of-its-own": Row(lambda: LayersOfItsOwn(**RATE), LayersOfItsOwn),
+    "method-of-its-own": Row(lambda: MethodOfItsOwn(), MethodOfItsOwn),
+}
+
+
+def weights(learner):
+    """Copies of all weights."""
+    return [np.array(v) for v in learner.variables]
+
+
+def assert_equal_weights(a, b, **tolerance):
+    """Weights of two learners, or lists of weights, agree."""
+    a, b = (x if isinstance(x, list) else weights(x) for x in (a, b))
+    assert len(a) == len(b)
+    for x, y in zip(a, b, strict=True):
+        np.testing.assert_allclose(x, y, **tolerance)
+
+
+def count_traces(learner):
+    """Count the Python calls, which are the traces, of a learner's steps: a dict."""
+    counts = {}
+
+    def counted(name, original):
+        def step(data):
+            counts[name] = counts.get(name, 0) + 1
+            return original(data)
+
+        return step
+
+    for name in ("train_step", "test_step"):
+        object.__setattr__(learner, name, counted(name, getattr(learner, name)))
+    return counts

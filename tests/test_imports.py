@@ -1,0 +1,74 @@
+"""The house: direction of the imports, length of the files, public names, by reading the source."""
+
+import ast
+import json
+import pathlib
+
+import pytest
+
+import tfmeta
+
+PACKAGE = pathlib.Path(tfmeta.__file__).parent
+FILES = sorted(PACKAGE.rglob("*.py"))
+GOLDEN = pathlib.Path(__file__).parent / "golden" / "public_names.json"
+
+# Each group may import these, and itself.
+ALLOWED = {
+    "version": set(),
+    "types": set(),
+    "networks": set(),
+    "ops": {"types"},
+    "inner": {"types", "ops"},
+    "learners": {"types", "ops", "inner"},
+    "datasets": {"types"},
+    "episodes": {"types"},
+    "distribution": {"types"},
+    "evaluation": {"types", "ops", "inner", "learners"},
+    "callbacks": {"types", "ops", "inner", "learners", "evaluation"},
+    "tuning": {"types", "ops", "inner", "learners", "evaluation"},
+}
+
+
+def imported_groups(path):
+    """The groups of tfmeta that a file imports, wherever in the file."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, (
+                f"{path}: write out `from tfmeta.group.file import x`"
+            )
+            names = [f"{node.module}.{a.name}" for a in node.names]
+        elif isinstance(node, ast.Import):
+            names = [a.name for a in node.names]
+        else:
+            continue
+        yield from (n.split(".")[1] for n in names if n.split(".")[0] == "tfmeta" and "." in n)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_go_one_way_and_files_are_short(path):
+    assert len(path.read_text().splitlines()) <= 350
+    if path.parent == PACKAGE and path.name == "__init__.py":
+        return
+    group = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    wrong = set(imported_groups(path)) - ALLOWED[group] - {group}
+    assert not wrong, f"{group} must not import {wrong}"
+
+
+def public_names():
+    groups = [name for name in tfmeta.__all__ if name in ALLOWED]
+    return {"tfmeta": sorted(tfmeta.__all__)} | {
+        f"tfmeta.{group}": sorted(getattr(tfmeta, group).__all__) for group in sorted(groups)
+    }
+
+
+def test_public_names():
+    """After a change on purpose: `python tests/test_imports.py` writes the list anew."""
+    expected = json.loads(GOLDEN.read_text())
+    names = public_names()
+    gone = {k: sorted(set(v) - set(names.get(k, []))) for k, v in expected.items()}
+    assert not any(gone.values()), f"Public names are gone: {gone}"
+    assert names == expected
+
+
+if __name__ == "__main__":
+    GOLDEN.write_text(json.dumps(public_names(), indent=1) + "\n")

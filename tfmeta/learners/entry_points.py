@@ -1,0 +1,127 @@
+"""Keras's entry points for episodes: everything is checked before the first step."""
+
+import keras
+import tensorflow as tf
+
+from tfmeta.learners import checks, episode_checks, finite, losses, resume
+from tfmeta.learners.metrics import BeforeAdaptation
+from tfmeta.learners.outer_loop import OuterLoop
+
+
+class EntryPoints(OuterLoop):
+    """`compile`, `fit`, `evaluate` and `predict` of a learner."""
+
+    def compile(self, optimizer="adam", loss=None, metrics=None, **kwargs):
+        """As `keras.Model.compile`. `loss` takes one Keras loss; metrics count real rows only.
+
+        `jit_compile="auto"` means False: XLA has to be asked for. Under XLA tasks run one after
+        another, and padded rows that come after the first meta-batch are not told from real ones
+        if the learner cannot leave them out.
+        """
+        weighted = kwargs.pop("weighted_metrics", None)
+        if weighted is not None and metrics is not None:
+            raise ValueError(
+                "Expected `metrics` alone: the mask weighs them already. Received: metrics and "
+                "weighted_metrics. Put all of them into metrics."
+            )
+        metrics = metrics if weighted is None else weighted  # a reloaded learner has the latter
+        self.query_loss = losses.as_loss(loss)
+        self._before = BeforeAdaptation(metrics)
+        if kwargs.get("jit_compile", "auto") == "auto":
+            kwargs["jit_compile"] = False
+        # Keras gives sample weights, here the mask, to weighted metrics only.
+        super().compile(optimizer=optimizer, loss=loss, weighted_metrics=metrics, **kwargs)
+
+    def compile_from_config(self, config):
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.built:  # so that the optimizer's saved state has a place to go
+            self.optimizer.build(self.trainable_variables)
+
+    def prepare(self, episodes):
+        """Check a data set of episodes against this learner, and build what is not built yet.
+
+        Args:
+            episodes: a `tf.data.Dataset` of meta-batched `Episode`.
+
+        Raises:
+            ValueError: what was expected, what came, and what to change.
+        """
+        episode_checks.prepare(self, episodes)
+
+    def fit(
+        self, x=None, y=None, *, epochs=1, steps_per_epoch=None, validation_data=None, **kwargs
+    ):
+        """As `keras.Model.fit`, over a `tf.data.Dataset` of meta-batched `Episode`.
+
+        With `keras.callbacks.BackupAndRestore`, a run that was stopped goes on with the episodes
+        that it would have seen next.
+        """
+        episode_checks.check_no_targets(y, "fit")
+        self._check(x, steps_per_epoch, "fit", "steps_per_epoch")
+        if validation_data is not None:
+            steps = kwargs.get("validation_steps")
+            self._check(validation_data, steps, "fit", "validation_steps")
+        self._build_optimizer()
+        kwargs.setdefault("shuffle", False)  # Keras warns of True for a tf.data.Dataset
+        x, callbacks = resume.after_restore(self, x, kwargs.pop("callbacks", None))
+        with finite.readable_errors():
+            return super().fit(
+                x,
+                epochs=epochs,
+                steps_per_epoch=steps_per_epoch,
+                validation_data=validation_data,
+                callbacks=finite.callbacks_with_stop(self, callbacks),
+                **kwargs,
+            )
+
+    def evaluate(self, x=None, y=None, *, steps=None, **kwargs):
+        """As `keras.Model.evaluate`, over a `tf.data.Dataset` of meta-batched `Episode`."""
+        episode_checks.check_no_targets(y, "evaluate")
+        if not kwargs.get("_use_cached_eval_dataset"):  # inside `fit`, which has checked
+            self._check(x, steps, "evaluate", "steps")
+        callbacks = finite.callbacks_with_stop(self, kwargs.pop("callbacks", None))
+        with finite.readable_errors():
+            return super().evaluate(x, steps=steps, callbacks=callbacks, **kwargs)
+
+    def predict(self, x, *, steps=None, **kwargs):
+        """Query outputs of every episode after adaptation, `[episodes, M, ...]`.
+
+        To predict with one adapted task: `learner.adapted_model(support).predict(x)`.
+        """
+        self.prepare(x)
+        episode_checks.check_finite_or_steps(x, steps, "steps")
+        with finite.readable_errors():
+            return super().predict(x, steps=steps, **kwargs)
+
+    def train_on_batch(self, x, **kwargs):
+        """One outer step on one meta-batch, an `Episode` of arrays `[B, rows, ...]`."""
+        checks.check_compiled(self, "train_on_batch")
+        episodes = episode_checks.as_meta_batch(self, x)
+        self._build_optimizer()
+        with finite.readable_errors():
+            return super().train_on_batch(*episodes, **kwargs)
+
+    def test_on_batch(self, x, **kwargs):
+        """Loss and metrics on one meta-batch, an `Episode` of arrays `[B, rows, ...]`."""
+        checks.check_compiled(self, "test_on_batch")
+        with finite.readable_errors():
+            return super().test_on_batch(*episode_checks.as_meta_batch(self, x), **kwargs)
+
+    def predict_on_batch(self, x):
+        """Query outputs of one meta-batch, an `Episode` of arrays `[B, rows, ...]`."""
+        episodes = episode_checks.as_meta_batch(self, x)
+        return self.predict(tf.data.Dataset.from_tensors(episodes), verbose=0)
+
+    def _check(self, episodes, steps, method, argument):
+        checks.check_compiled(self, method)
+        self.prepare(episodes)
+        episode_checks.check_finite_or_steps(episodes, steps, argument)
+
+    def _build_optimizer(self):
+        if not self.optimizer.built:
+            with self.distribute_strategy.scope():
+                self.optimizer.build(self.trainable_variables)
+
+    def _symbolic_build(self, iterator=None, data_batch=None):
+        # Keras would call the network on an Episode; `prepare` has built everything already.
+        pass
