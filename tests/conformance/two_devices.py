@@ -16,7 +16,7 @@ from conformance import catalogue
 
 def train(row, strategy):
     with strategy.scope():
-        learner = row.compiled(metrics=["mae"])
+        learner = row.compiled(metrics=["accuracy" if row.images else "mae"])
     data = tasks.dataset(row.episodes(count=4), 3)
     history = learner.fit(data, validation_data=data.take(1), verbose=0).history
     return catalogue.weights(learner), history

@@ -18,7 +18,7 @@ PROMISED_PICTURES = re.compile(r"^pictures?: (.+)$", re.MULTILINE)
 by_name = pytest.mark.parametrize("tutorial", TUTORIALS, ids=lambda path: path.stem)
 
 
-def run(tutorial, *arguments, timeout=300):
+def run(tutorial, *arguments, timeout=900):
     """Output of a tutorial, run as a user would: by the interpreter, from another folder."""
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),

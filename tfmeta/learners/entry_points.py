@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from tfmeta.learners import checks, episode_checks, finite, losses, resume
-from tfmeta.learners.metrics import BeforeAdaptation
+from tfmeta.learners.metrics import BeforeAdaptation, build_metrics
 from tfmeta.learners.outer_loop import OuterLoop
 
 
@@ -116,6 +116,24 @@ class EntryPoints(OuterLoop):
         checks.check_compiled(self, method)
         self.prepare(episodes)
         episode_checks.check_finite_or_steps(episodes, steps, argument)
+        if self.distribute_strategy.num_replicas_in_sync > 1:
+            self._build_metrics(episodes.element_spec)
+
+    def _build_metrics(self, spec):
+        """Make the metrics now: on several devices a step cannot make their variables."""
+
+        def outputs(episode):
+            return self.predict_query(self.adapt(episode.support), episode.query.x)
+
+        one = tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape[1:], t.dtype), spec)
+        traced = tf.function(outputs, autograph=False).get_concrete_function(one)
+        y, outputs = (
+            tf.zeros([size or 1 for size in s.shape], s.dtype)
+            for s in (one.query.y, traced.structured_outputs)
+        )
+        with self.distribute_strategy.scope():
+            build_metrics(self, y, outputs)
+            self._before.build(y, outputs)
 
     def _build_optimizer(self):
         if not self.optimizer.built:

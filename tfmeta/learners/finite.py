@@ -36,41 +36,16 @@ def _inner_message(learner, step, value):
     )
 
 
-def assert_finite(learner, results, gradients=()):
-    """Stop a step whose inner or query loss is NaN or infinite, before it changes a weight.
-
-    XLA drops assertions: `keep_if_finite` and `StopAtNaN` stand in.
-
-    Returns:
-        The gradients, which wait for the check.
-    """
-    if learner.jit_compile:
-        return gradients
-    query = (
-        "Expected a finite query loss. Received: NaN or infinity after the adaptation of "
-        f"{describe(learner)}. Lower the learning rates, or look for NaN in the episodes."
-    )
-    checks = []
-    if tf.is_tensor(results.inner_losses):
-        for step, losses in enumerate(tf.unstack(results.inner_losses, axis=1)):
-            checks.append((losses, _inner_message(learner, step, "NaN or infinity")))
-    checks.append((results.loss, query))
-    previous = []
-    for values, message in checks:
-        # One after the other, so that the first bad step is the one that is named.
-        with tf.control_dependencies(previous):
-            ok = tf.reduce_all(tf.math.is_finite(values))
-            done = tf.debugging.Assert(ok, [f"{MARK}: {message}"])
-        previous = [] if done is None else [done]
-    with tf.control_dependencies(previous):
-        return [tf.identity(g) for g in gradients]
-
-
 @contextlib.contextmanager
-def keep_if_finite(learner, results):
-    """Under XLA, take back what the block did to the weights if the query loss is not finite."""
+def only_if_finite(learner, results):
+    """What the block does to weights happens only if the inner and query losses are finite.
+
+    A compiled step stops with an assertion, which `readable_errors` translates. XLA drops
+    assertions: there the weights are put back, and `StopAtNaN` stops the run.
+    """
     if not learner.jit_compile:
-        yield
+        with tf.control_dependencies(assertions(learner, results)):
+            yield
         return
     ok = tf.reduce_all(tf.math.is_finite(results.loss))
     variables = [*learner.variables, *learner.optimizer.variables]
@@ -78,6 +53,28 @@ def keep_if_finite(learner, results):
     yield
     for variable, value in zip(variables, before, strict=True):
         variable.assign(tf.where(ok, variable.value, value))
+
+
+def assertions(learner, results):
+    """Ops that fail at a loss that is not finite; none under XLA, none eagerly: they have run."""
+    checks = []
+    if learner.jit_compile:
+        return checks
+    if tf.is_tensor(results.inner_losses):
+        for step, losses in enumerate(tf.unstack(results.inner_losses, axis=1)):
+            checks.append((losses, _inner_message(learner, step, "NaN or infinity")))
+    query = (
+        "Expected a finite query loss. Received: NaN or infinity after the adaptation of "
+        f"{describe(learner)}. Lower the learning rates, or look for NaN in the episodes."
+    )
+    previous = []
+    for values, message in [*checks, (results.loss, query)]:
+        # One after the other, so that the first bad step is the one that is named.
+        with tf.control_dependencies(previous):
+            ok = tf.reduce_all(tf.math.is_finite(values))
+            done = tf.debugging.Assert(ok, [f"{MARK}: {message}"])
+        previous = [] if done is None else [done]
+    return previous
 
 
 class StopAtNaN(keras.callbacks.Callback):

@@ -16,6 +16,13 @@ def merge_tasks(nest):
     )
 
 
+def build_metrics(model, y, outputs):
+    """Make the variables of a model's compiled metrics, for targets and outputs like these."""
+    metrics = model._compile_metrics
+    if metrics is not None and not metrics.built:
+        metrics.build(y, outputs)
+
+
 class BeforeAdaptation:
     """Loss and metrics of the query set before adaptation, beside those after it.
 
@@ -35,6 +42,10 @@ class BeforeAdaptation:
         self._loss = keras.metrics.Mean(name="loss_before")
         self._holder = keras.Model()
         self._holder.compile(weighted_metrics=keras.tree.map_structure(copy, metrics))
+
+    def build(self, y, outputs):
+        """Make the variables, see `build_metrics`."""
+        build_metrics(self._holder, y, outputs)
 
     def update(self, loss, y, outputs, mask):
         """Count one meta-batch: loss `[B]`, y, outputs and mask `[B * M, ...]`."""

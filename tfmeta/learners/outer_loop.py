@@ -81,12 +81,11 @@ class OuterLoop(keras.Model):
         episodes = Episode(*episodes[:2])
         episode_checks.assert_masks(self, episodes)
         results, gradients = self.outer_gradients(episodes)
-        gradients = finite.assert_finite(self, results, gradients)
         # Keras sums gradients over replicas; the meta-batch is their mean.
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         if replicas > 1:
             gradients = [g / replicas for g in gradients]
-        with finite.keep_if_finite(self, results):
+        with finite.only_if_finite(self, results):
             self.optimizer.apply(gradients, self.trainable_variables)
             for i, value in dict(results.updates).items():
                 self.non_trainable_variables[int(i)].assign(tf.reduce_mean(value, axis=0))
@@ -96,8 +95,8 @@ class OuterLoop(keras.Model):
         episodes = Episode(*episodes[:2])
         episode_checks.assert_masks(self, episodes)
         results = self.map_tasks(lambda e: self._run_task(e, (), training=False), episodes)
-        finite.assert_finite(self, results)
-        return self._update_metrics(episodes.query, results)
+        with tf.control_dependencies(finite.assertions(self, results)):
+            return self._update_metrics(episodes.query, results)
 
     def predict_step(self, episodes):
         episodes = Episode(*episodes[:2])
