@@ -33,9 +33,7 @@ def imported_groups(path):
     """The groups of tfmeta that a file imports, wherever in the file."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom):
-            assert node.level == 0, (
-                f"{path}: write out `from tfmeta.group.file import x`"
-            )
+            assert node.level == 0, f"{path}: write out `from tfmeta.group.file import x`"
             names = [f"{node.module}.{a.name}" for a in node.names]
         elif isinstance(node, ast.Import):
             names = [a.name for a in node.names]

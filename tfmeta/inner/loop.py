@@ -33,6 +33,8 @@ def gradient_steps(loss_fn, weights, state, rule, steps, first_order):
         missing = [i for i, g in enumerate(gradients) if g is None]
         if missing:
             raise UnreachedWeights(missing)
+        # Embeddings give sparse gradients, which an update rule could not multiply.
+        gradients = [tf.convert_to_tensor(g) for g in gradients]
         if first_order:
             gradients = [tf.stop_gradient(g) for g in gradients]
         updated, rule_state = rule.update(gradients, path[-1], rule_state)

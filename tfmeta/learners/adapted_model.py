@@ -40,7 +40,6 @@ class AdaptedModel(keras.Model):
             )
             for i, (shape, dtype) in enumerate(self.adapted_spec)
         ]
-        self.built = True
 
     @classmethod
     def of(cls, learner, support):
@@ -49,7 +48,11 @@ class AdaptedModel(keras.Model):
         model = cls(learner, _spec(checks.as_examples(learner, support)), _spec(values))
         for weight, value in zip(model.adapted, values, strict=True):
             weight.assign(value)
+        model(checks.as_examples(learner, support).x)  # `export` wants to know the inputs
         return model
+
+    def build(self, input_shape):
+        """Nothing to make: Keras keeps the shape, for `export`."""
 
     def call(self, x):
         structure = self._structure.structured_outputs

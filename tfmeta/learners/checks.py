@@ -57,6 +57,11 @@ def check_runs_on_given_weights(network):
                 f"runs the network on weights and a state of its own. Received: {layer.name!r} "
                 f"({type(layer).__name__}) with stateful=True. Make it with stateful=False."
             )
+        if getattr(layer, "activity_regularizer", None) is not None:
+            raise ValueError(
+                "Expected regularisers of weights only. Received: an activity_regularizer in layer "
+                f"{layer.name!r}. Use kernel_regularizer, or add the penalty in a loss."
+            )
         for name, value in vars(layer).items():
             if _holds_variable(value):
                 raise ValueError(

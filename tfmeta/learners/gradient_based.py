@@ -96,6 +96,10 @@ class GradientLearner(MetaModel):
         support = checks.as_examples(self, support)
         steps = self._steps(training) if inner_steps is None else inner_steps
         weights = [tf.convert_to_tensor(v) for v in self.inner_network().trainable_variables]
+        if not weights:
+            raise ValueError(
+                "Expected a network with trainable weights. Received: none. Set trainable = True."
+            )
         state = [tf.convert_to_tensor(v) for v in self.inner_network().non_trainable_variables]
 
         def support_loss(weights, state):
@@ -149,7 +153,10 @@ class GradientLearner(MetaModel):
         return self.evaluation_steps
 
     def adapted_model(self, support):
-        if self.network is None:
+        batch_norm = has_batch_norm(self.inner_network())
+        # A plain clone of the network is enough where it can be cloned, and where it normalises
+        # query examples as this learner does.
+        if not hasattr(self.network, "outputs") or (self.transductive and batch_norm):
             return super().adapted_model(support)
         adapted = self.adapt(support)
         model = keras.models.clone_model(self.network)

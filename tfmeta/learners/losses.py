@@ -61,6 +61,11 @@ def task_loss(loss, examples, outputs):
     Raises:
         ValueError: the loss does not give one value a row.
     """
+    if not tf.is_tensor(outputs):
+        raise ValueError(
+            f"Expected one output, a tensor. Received: a {type(outputs).__name__}. Give the "
+            "learner a network with one output."
+        )
     y = examples.y
     if outputs.dtype.is_floating and y.dtype.is_floating:
         y = tf.cast(y, outputs.dtype)

@@ -24,6 +24,13 @@ class TaskResult(NamedTuple):
     updates: Any = ()  # {position in non_trainable_variables: new value}
 
 
+def mean_over_tasks(value):
+    """The mean of `[B, ...]` over the tasks of all replicas."""
+    value = tf.reduce_mean(value, axis=0)
+    context = tf.distribute.get_replica_context()
+    return value if context.num_replicas_in_sync == 1 else context.all_reduce("MEAN", value)
+
+
 class OuterLoop(keras.Model):
     """The steps of Keras's training loop, over meta-batches of episodes."""
 
@@ -88,7 +95,7 @@ class OuterLoop(keras.Model):
         with finite.only_if_finite(self, results):
             self.optimizer.apply(gradients, self.trainable_variables)
             for i, value in dict(results.updates).items():
-                self.non_trainable_variables[int(i)].assign(tf.reduce_mean(value, axis=0))
+                self.non_trainable_variables[int(i)].assign(mean_over_tasks(value))
         return self._update_metrics(episodes.query, results)
 
     def test_step(self, episodes):

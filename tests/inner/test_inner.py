@@ -1,0 +1,69 @@
+"""The inner loop and the call of a network on given weights."""
+
+import keras
+import numpy as np
+import tasks
+import tensorflow as tf
+
+from tfmeta.inner import SGD, call_network, gradient_steps, has_batch_norm
+from tfmeta.inner.network import exact_moments
+
+
+def test_call_network_equals_the_network_and_changes_nothing():
+    network = tasks.convolutional(dropout=0.5)
+    before = [np.array(v) for v in network.variables]
+    x = tasks.images().support.x[0]
+    weights = [tf.convert_to_tensor(v) for v in network.trainable_variables]
+    state = [tf.convert_to_tensor(v) for v in network.non_trainable_variables]
+    options = {"training": False, "batch_statistics": False}
+    outputs, new_state = call_network(network, weights, state, x, **options)
+    np.testing.assert_allclose(outputs, network(x), atol=1e-6)
+    for old, new in zip(state, new_state, strict=True):
+        np.testing.assert_array_equal(old, new)
+    outputs, _ = call_network(network, [0.0 * w for w in weights], state, x, **options)
+    np.testing.assert_allclose(outputs, np.zeros((3, 3)))
+    for variable, value in zip(network.variables, before, strict=True):
+        np.testing.assert_array_equal(variable, value)
+
+
+def test_batch_statistics_go_into_the_state_whole():
+    network = keras.Sequential([keras.Input((2,)), keras.layers.BatchNormalization()])
+    assert has_batch_norm(network)
+    assert not has_batch_norm(tasks.dense())
+    x = tf.constant([[0.0, 1.0], [4.0, 3.0]])
+    weights = [tf.convert_to_tensor(v) for v in network.trainable_variables]
+    state = [tf.convert_to_tensor(v) for v in network.non_trainable_variables]
+    _, (mean, variance) = call_network(
+        network, weights, state, x, training=False, batch_statistics=True
+    )
+    np.testing.assert_allclose(mean, [2.0, 2.0], atol=1e-6)
+    np.testing.assert_allclose(variance, [4.0, 1.0], rtol=1e-5)
+    layer = network.layers[0]
+    assert layer.momentum == 0.99
+    assert "call" not in vars(layer)
+
+
+def test_moments_have_the_second_derivative_of_the_formula():
+    x = tf.constant(np.random.default_rng(0).normal(size=(5, 3)))
+
+    def hessian(moments):
+        with tf.GradientTape() as outer:
+            outer.watch(x)
+            with tf.GradientTape() as inner:
+                inner.watch(x)
+                value = tf.reduce_sum(moments(x) ** 2)
+            gradient = inner.gradient(value, x)
+        return outer.jacobian(gradient, x)
+
+    expected = hessian(lambda t: tf.reduce_mean(t**2, 0) - tf.reduce_mean(t, 0) ** 2)
+    np.testing.assert_allclose(hessian(lambda t: exact_moments(t, [0])[1]), expected, atol=1e-12)
+
+
+def test_gradient_steps_keep_the_path():
+    def loss(weights, state):
+        return tf.reduce_sum(weights[0] ** 2), state + 1
+
+    path, state, losses = gradient_steps(loss, [tf.constant([8.0])], 0, SGD(0.25), 3, False)
+    np.testing.assert_allclose([w[0] for (w,) in path], [8, 4, 2, 1])
+    np.testing.assert_allclose(losses, [64, 16, 4])
+    assert state == 3
