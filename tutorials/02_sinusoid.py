@@ -8,8 +8,8 @@
 #     python tutorials/02_sinusoid.py                 # the paper's 70,000 outer steps
 #     python tutorials/02_sinusoid.py --queries 10    # as in the paper's code
 #
-# Expect a mean squared error on 600 new tasks of about 0.33 after 1 step and 0.12 after 10 for
-# MAML; the pretrained network stays above 2.
+# Expect, after some 3 minutes of CPU, a mean squared error on 600 new tasks of 0.34 after 1
+# step and 0.11 after 10 for MAML; 2.4 and 1.6 for the pretrained network.
 
 # %%
 import argparse

@@ -59,7 +59,10 @@ class ProtoNet(MetaModel):
         return True
 
     def adapt(self, support, training=False):
-        ways = int(tf.reduce_max(support.y)) + 1 if tf.executing_eagerly() else support.y.shape[0]
+        if tf.executing_eagerly():
+            ways = int(tf.reduce_max(support.y)) + 1
+        else:  # Keras forgets the number of rows once it has seen two of them
+            ways = support.y.shape[0] or tf.shape(support.y)[0]
         embeddings = self.embed(support.x, training)
         return Prototypes(*class_means(embeddings, support.y, support.mask, ways))
 

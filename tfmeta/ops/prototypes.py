@@ -10,7 +10,7 @@ def class_means(embeddings, labels, mask, ways):
         embeddings: `[S, D]`.
         labels: integers `[S]`, `0..ways-1`.
         mask: `[S]`, 1 for a real row, 0 for padding.
-        ways: number of rows of the result, a Python int.
+        ways: number of rows of the result, a Python int or a scalar tensor.
 
     Returns:
         `(means [ways, D], present [ways])`: `present` is 1 where the class has a real row;
