@@ -158,7 +158,9 @@ class _Score:
 
 def _accuracy(y, outputs, mask):
     right = tf.argmax(outputs, axis=-1, output_type=tf.int64) == tf.cast(y, tf.int64)
-    return _masked_mean(tf.cast(right, tf.float32), mask)
+    # The argmax of NaN is class 0: without this, a diverged learner would score 1 / ways.
+    known = ~tf.reduce_any(tf.math.is_nan(outputs), axis=-1)
+    return _masked_mean(tf.where(known, tf.cast(right, tf.float32), np.nan), mask)
 
 
 def _mean_squared_error(y, outputs, mask):
