@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import tasks
-import tensorflow as tf
 
 import tfmeta
 from tfmeta.learners import MAML
