@@ -113,7 +113,8 @@ class MetaModel(EntryPoints):
             support: `Examples` of the task.
 
         Returns:
-            A `keras.Model` that maps query inputs `[M, ...]` to outputs.
+            A `keras.Model` that maps query inputs `[M, ...]` to outputs. It takes what the
+            network takes: images as floats 0..1, not uint8.
         """
         return AdaptedModel.of(self, support)
 
