@@ -44,11 +44,12 @@ class AdaptedModel(keras.Model):
     @classmethod
     def of(cls, learner, support):
         """Adapt a learner to a support set, and keep the result."""
+        support = checks.as_examples(learner, support)
         values = tf.nest.flatten(learner.adapt(support))
-        model = cls(learner, _spec(checks.as_examples(learner, support)), _spec(values))
+        model = cls(learner, _spec(support), _spec(values))
         for weight, value in zip(model.adapted, values, strict=True):
             weight.assign(value)
-        model(checks.as_examples(learner, support).x)  # `export` wants to know the inputs
+        model(support.x)  # `export` wants to know the inputs
         return model
 
     def build(self, input_shape):

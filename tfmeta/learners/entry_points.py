@@ -63,7 +63,7 @@ class EntryPoints(OuterLoop):
             self._check(validation_data, steps, "fit", "validation_steps")
         self._build_optimizer()
         kwargs.setdefault("shuffle", False)  # Keras warns of True for a tf.data.Dataset
-        x, callbacks = resume.after_restore(self, x, kwargs.pop("callbacks", None))
+        x, callbacks = resume.after_restore(self, x, _as_list(kwargs.pop("callbacks", None)))
         with finite.readable_errors():
             return super().fit(
                 x,
@@ -79,7 +79,7 @@ class EntryPoints(OuterLoop):
         episode_checks.check_no_targets(y, "evaluate")
         if not kwargs.get("_use_cached_eval_dataset"):  # inside `fit`, which has checked
             self._check(x, steps, "evaluate", "steps")
-        callbacks = finite.callbacks_with_stop(self, kwargs.pop("callbacks", None))
+        callbacks = finite.callbacks_with_stop(self, _as_list(kwargs.pop("callbacks", None)))
         with finite.readable_errors():
             return super().evaluate(x, steps=steps, callbacks=callbacks, **kwargs)
 
@@ -143,3 +143,10 @@ class EntryPoints(OuterLoop):
     def _symbolic_build(self, iterator=None, data_batch=None):
         # Keras would call the network on an Episode; `prepare` has built everything already.
         pass
+
+
+def _as_list(callbacks):
+    """What Keras takes for callbacks (None, one, several) as a list; a `CallbackList` as it is."""
+    if callbacks is None:
+        return []
+    return [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else callbacks

@@ -96,8 +96,6 @@ def callbacks_with_stop(learner, callbacks):
     """The callbacks of `fit` or `evaluate`, with `StopAtNaN` where a step cannot stop itself."""
     if not learner.jit_compile or isinstance(callbacks, keras.callbacks.CallbackList):
         return callbacks
-    if callbacks is None or isinstance(callbacks, keras.callbacks.Callback):
-        callbacks = [callbacks] if callbacks is not None else []
     return [StopAtNaN(), *callbacks]
 
 

@@ -9,7 +9,7 @@ from tfmeta.learners import checks, episode_checks, finite, losses
 from tfmeta.learners.metrics import merge_tasks
 from tfmeta.learners.pure import task_scope
 from tfmeta.ops import map_gradients, map_tasks
-from tfmeta.ops.tasks import batching_mode, stack_of
+from tfmeta.ops.tasks import batching_mode, number_of_tasks
 from tfmeta.types import Episode
 
 
@@ -68,7 +68,7 @@ class OuterLoop(keras.Model):
             result = self._run_task(episode, seeds, training=True)
             return result.loss, result
 
-        elements = (episodes, self._task_seeds(stack_of(episodes)))
+        elements = (episodes, self._task_seeds(number_of_tasks(episodes)))
         results, gradients = map_gradients(
             task, elements, self.trainable_variables, self._batching_mode()
         )

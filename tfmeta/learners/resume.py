@@ -14,13 +14,11 @@ def after_restore(learner, episodes, callbacks):
     Args:
         learner: the learner, with a built optimizer.
         episodes: a `tf.data.Dataset`.
-        callbacks: the callbacks of `fit`: None, one callback, a list, or a `CallbackList`.
+        callbacks: the callbacks of `fit`, a list or a `CallbackList`.
 
     Returns:
         `(episodes, callbacks)` to train with.
     """
-    if callbacks is None or isinstance(callbacks, keras.callbacks.Callback):
-        callbacks = [callbacks] if callbacks is not None else []
     if isinstance(callbacks, keras.callbacks.CallbackList) or not any(
         isinstance(c, keras.callbacks.BackupAndRestore) for c in callbacks
     ):

@@ -48,8 +48,11 @@ def map_tasks(fn, elements, mode):
     """
     if tf.executing_eagerly():
         # Plain Python, so that a debugger and print work with `run_eagerly=True`.
-        tasks = [tf.nest.map_structure(lambda t: t[i], elements) for i in range(_length(elements))]  # noqa: B023
-        return tf.nest.map_structure(lambda *r: tf.stack(r), *[fn(task) for task in tasks])
+        def task(i):
+            return tf.nest.map_structure(lambda t: t[i], elements)
+
+        results = [fn(task(i)) for i in range(number_of_tasks(elements))]
+        return tf.nest.map_structure(lambda *r: tf.stack(r), *results)
     if mode == "vectorize":
         return tf.vectorized_map(fn, elements, warn=False)
     # A function of its own is traced once and tells map_fn the shapes of its results.
@@ -94,10 +97,6 @@ def map_gradients(fn, elements, variables, mode):
     return results, [tf.reduce_mean(g, axis=0) for g in gradients]
 
 
-def _length(elements):
-    return int(tf.nest.flatten(elements)[0].shape[0])
-
-
 def _reached(gradients, variables):
     missing = [v.path for v, g in zip(variables, gradients, strict=True) if g is None]
     if missing:
@@ -109,7 +108,7 @@ def _reached(gradients, variables):
     return [tf.convert_to_tensor(g) for g in gradients]
 
 
-def stack_of(value):
+def number_of_tasks(value):
     """The number of tasks in a nest of tensors `[B, ...]`, static if it is known."""
     first = tf.nest.flatten(value)[0]
     return first.shape[0] if first.shape[0] is not None else keras.ops.shape(first)[0]
