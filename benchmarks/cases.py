@@ -1,0 +1,150 @@
+"""What `python -m benchmarks.speed` measures: networks, episodes and first weights.
+
+NumPy alone, so that the workers of every library can read it. Weights have Keras's layouts
+(dense `[in, out]`, convolution `[height, width, in, out]`) and images are `[rows, height, width,
+channels]`; each worker turns them into its own.
+"""
+
+import dataclasses
+import math
+
+import numpy as np
+
+# Keras's default, which tfmeta's conv4 takes; PyTorch's and Flax's is 1e-5.
+EPSILON = 1e-3
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One outer step: a network, a meta-batch, an inner loop.
+
+    `width` is the number of hidden units or filters, `outputs` 0 leaves the head out,
+    `downsample` is "pool" or "stride". In a sinusoid there is one "class".
+    """
+
+    network: str
+    input_shape: tuple
+    outputs: int
+    width: int
+    tasks: int
+    ways: int
+    shots: int
+    queries: int
+    downsample: str = "pool"
+    learner: str = "maml"
+    inner_steps: int = 1
+    inner_learning_rate: float = 0.01
+    steps_per_execution: int = 1  # of Keras; small steps are run many at a time
+
+    @property
+    def classifies(self):
+        return self.network == "conv4"
+
+
+SINUSOID = Case("mlp", (1,), 1, 40, tasks=25, ways=1, shots=10, queries=10, steps_per_execution=50)
+OMNIGLOT = Case(
+    "conv4", (28, 28, 1), 5, 64, tasks=8, ways=5, shots=1, queries=5, inner_learning_rate=0.4
+)
+STRIDE = dataclasses.replace(OMNIGLOT, downsample="stride")
+
+CASES = {
+    "sinusoid-1": SINUSOID,
+    "sinusoid-5": dataclasses.replace(SINUSOID, inner_steps=5),
+    "sinusoid-1-1000": dataclasses.replace(SINUSOID, tasks=1000),
+    "omniglot-1": OMNIGLOT,
+    "omniglot-5": dataclasses.replace(OMNIGLOT, inner_steps=5),
+    "omniglot-stride-1": STRIDE,
+    "omniglot-stride-5": dataclasses.replace(STRIDE, inner_steps=5),
+    "miniimagenet-5": Case(
+        "conv4", (84, 84, 3), 5, 32, tasks=4, ways=5, shots=5, queries=15, inner_steps=5
+    ),
+    "protonet": Case(
+        "conv4", (28, 28, 1), 0, 64, tasks=1, ways=60, shots=1, queries=5, learner="protonet"
+    ),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """A layer with a kernel. `height` and `width` are those of its output, 1 if it is dense."""
+
+    name: str
+    kernel: tuple
+    height: int = 1
+    width: int = 1
+    stride: int = 1
+
+    @property
+    def macs(self):
+        """Multiplications with additions for one example."""
+        return math.prod(self.kernel) * self.height * self.width
+
+
+def layers(case):
+    """The layers of the case's network, first to last."""
+    if case.network == "mlp":
+        widths = (*case.input_shape, case.width, case.width, case.outputs)
+        names = ("dense1", "dense2", "head")
+        return [Layer(n, (widths[i], widths[i + 1])) for i, n in enumerate(names)]
+    found, (height, width, channels) = [], case.input_shape
+    pool = case.downsample == "pool"
+    for i in range(1, 5):
+        if not pool:
+            height, width = -(-height // 2), -(-width // 2)
+        kernel = (3, 3, channels, case.width)
+        found.append(Layer(f"conv{i}", kernel, height, width, 1 if pool else 2))
+        channels = case.width
+        if pool:
+            height, width = height // 2, width // 2
+    if case.outputs:
+        features = channels * height * width if pool else channels
+        found.append(Layer("head", (features, case.outputs)))
+    return found
+
+
+def first_weights(case, seed=0):
+    """Name -> array, in the order of the Keras network's trainable variables."""
+    random = np.random.default_rng(seed)
+    weights = {}
+
+    def near(value, size):
+        return (value + 0.1 * random.normal(size=size)).astype("float32")
+
+    for layer in layers(case):
+        *field, inputs, outputs = layer.kernel
+        limit = math.sqrt(6 / (math.prod(field) * (inputs + outputs)))
+        kernel = random.uniform(-limit, limit, layer.kernel)
+        weights[f"{layer.name}/kernel"] = kernel.astype("float32")
+        # Not exactly 0 and 1, so that the check of the gradients sees these weights, too.
+        weights[f"{layer.name}/bias"] = near(0, outputs)
+        if layer.name.startswith("conv"):
+            weights[f"norm{layer.name[4:]}/gamma"] = near(1, outputs)
+            weights[f"norm{layer.name[4:]}/beta"] = near(0, outputs)
+    return weights
+
+
+def meta_batch(case, seed=0):
+    """`support_x`, `support_y`, `query_x`, `query_y`: arrays `[tasks, rows, ...]`."""
+    random = np.random.default_rng(seed)
+    draw = _images if case.classifies else _curves
+    parts = {"support": case.shots, "query": case.queries}
+    drawn = zip(parts, draw(case, parts.values(), random), strict=True)
+    return {f"{part}_{axis}": array for part, xy in drawn for axis, array in zip("xy", xy)}  # noqa: B905
+
+
+def _curves(case, sizes, random):
+    amplitude = random.uniform(0.1, 5.0, (case.tasks, 1, 1))
+    phase = random.uniform(0, np.pi, (case.tasks, 1, 1))
+    for rows in sizes:
+        x = random.uniform(-5, 5, (case.tasks, rows, 1))
+        yield x.astype("float32"), (amplitude * np.sin(x - phase)).astype("float32")
+
+
+def _images(case, sizes, random):
+    """A random picture a class, with noise: 0..1."""
+    classes = random.uniform(0, 1, (case.tasks, case.ways, *case.input_shape))
+    for each in sizes:
+        x = np.repeat(classes, each, axis=1)
+        x = np.clip(x + 0.2 * random.normal(size=x.shape), 0, 1).astype("float32")
+        y = np.repeat(np.arange(case.ways, dtype="int32"), each)
+        yield x, np.tile(y, (case.tasks, 1))

@@ -1,0 +1,110 @@
+"""tfmeta as a user runs it: `compile`, then `fit` on a `tf.data.Dataset` of episodes."""
+
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import tfmeta
+from benchmarks.workers.serve import LEARNING_RATE, Contender, serve
+
+VERSIONS = {
+    "tensorflow": tf.__version__,
+    "keras": keras.__version__,
+    "tfmeta": tfmeta.__version__,
+    "numpy": np.__version__,
+}
+
+
+class Stopwatch(keras.callbacks.Callback):
+    """The seconds of an epoch: what `fit` does once, before the first step, is not a step's."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.began = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.seconds = time.perf_counter() - self.began
+
+
+def network(case, arrays):
+    """The case's network out of `tfmeta.networks`, with the case's first weights."""
+    if case.network == "mlp":
+        model = tfmeta.networks.mlp(case.input_shape, case.outputs, (case.width, case.width))
+    else:
+        model = tfmeta.networks.conv4(
+            case.input_shape, case.outputs or None, case.width, case.downsample
+        )
+    for variable in model.trainable_variables:
+        variable.assign(arrays[name(variable)])
+    return model
+
+
+def name(variable):
+    """ "conv1/kernel", whatever the model around it is called."""
+    return "/".join(variable.path.split("/")[-2:])
+
+
+def meta_batch(arrays):
+    """`tfmeta.Episode` of tensors `[tasks, rows, ...]`."""
+    parts = []
+    for part in ("support", "query"):
+        x, y = (tf.constant(arrays[f"{part}_{axis}"]) for axis in "xy")
+        parts.append(tfmeta.Examples(x, y, tf.ones(x.shape[:2])))
+    return tfmeta.Episode(*parts)
+
+
+def loss_of(case):
+    if case.classifies:
+        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    return keras.losses.MeanSquaredError()
+
+
+def learner_of(case, arrays, options=None):
+    """The compiled learner. `options`: more arguments of the learner and of `compile`."""
+    options = options or {}
+    arguments = options.get("learner", {})
+    if case.learner == "protonet":
+        learner = tfmeta.learners.ProtoNet(network(case, arrays), **arguments)
+    else:
+        learner = tfmeta.learners.MAML(
+            network(case, arrays),
+            inner_learning_rate=case.inner_learning_rate,
+            inner_steps=case.inner_steps,
+            transductive=True,
+            **arguments,
+        )
+    learner.compile(
+        optimizer=keras.optimizers.Adam(LEARNING_RATE),
+        loss=loss_of(case),
+        steps_per_execution=case.steps_per_execution,
+        **options.get("compile", {}),
+    )
+    return learner
+
+
+class Tfmeta(Contender):
+    def __init__(self, case, arrays, options):
+        self.learner = learner_of(case, arrays, options)
+        self.steps_at_a_time = case.steps_per_execution
+        self.episodes = tf.data.Dataset.from_tensors(meta_batch(arrays))
+
+    def first_step(self):
+        # One step alone, also with many steps per execution: the data end after it.
+        self.learner.fit(self.episodes, verbose=0)
+
+    def first_moment(self):
+        variables = self.learner.trainable_variables
+        moments = self.learner.optimizer._momentums
+        return {name(v): m.numpy() for v, m in zip(variables, moments, strict=True)}
+
+    def run(self, steps):
+        watch = Stopwatch()
+        self.learner.fit(
+            self.episodes.repeat(), steps_per_epoch=steps, verbose=0, callbacks=[watch]
+        )
+        return watch.seconds
+
+
+if __name__ == "__main__":
+    serve({"tfmeta": Tfmeta}, VERSIONS)

@@ -1,0 +1,82 @@
+"""What the speed benchmark compares is the same computation, and its limit counts right."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from benchmarks import speed_report
+from benchmarks.cases import CASES, OMNIGLOT, SINUSOID, first_weights, layers, meta_batch
+from benchmarks.contenders import chosen
+from benchmarks.limit import task_flops
+from benchmarks.workers import with_tensorflow, with_tfmeta
+
+SMALL = {
+    "mlp": dataclasses.replace(SINUSOID, tasks=3, inner_steps=2),
+    "stride": dataclasses.replace(
+        OMNIGLOT, input_shape=(14, 14, 1), width=4, tasks=2, downsample="stride"
+    ),
+    "pool": dataclasses.replace(OMNIGLOT, input_shape=(16, 16, 1), width=4, tasks=2),
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_the_plain_loop_takes_the_gradient_of_tfmeta(name):
+    case = SMALL[name]
+    arrays = {**first_weights(case), **meta_batch(case)}
+    plain = with_tensorflow.FunctionLoop(case, arrays, {})
+    plain.first_step()
+    ours = with_tfmeta.Tfmeta(case, arrays, {})
+    ours.first_step()
+    expected, found = plain.first_moment(), ours.first_moment()
+    assert list(found) == list(expected) == list(first_weights(case))
+    expected, found = (np.concatenate([m.ravel() for m in d.values()]) for d in (expected, found))
+    assert np.linalg.norm(found - expected) < 1e-4 * np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_cases_have_weights_for_every_layer_of_the_network(name):
+    case = CASES[name]
+    model = with_tfmeta.network(case, first_weights(case))
+    shapes = {with_tfmeta.name(v): tuple(v.shape) for v in model.trainable_variables}
+    assert shapes == {k: v.shape for k, v in first_weights(case).items()}
+    for layer in layers(case):
+        if layer.name.startswith("conv"):
+            assert model.get_layer(layer.name).output.shape[1:3] == (layer.height, layer.width)
+
+
+def test_flops_of_one_linear_layer_by_hand():
+    # Forward, filter gradient; of the support also backward of the forward pass, to the weights,
+    # and of the filter gradient, to the outputs' gradient.
+    case = dataclasses.replace(SINUSOID, shots=3, queries=7, inner_steps=2)
+    first, *rest = layers(case)
+    macs, others = first.macs, sum(layer.macs for layer in rest)
+    assert (macs, others) == (40, 40 * 40 + 40)
+    query, support = 2 * macs + 3 * others, 4 * macs + 9 * others
+    assert task_flops(case) == 2 * (7 * query + 2 * 3 * support)
+
+
+def test_macs_of_a_convolution_by_hand():
+    conv1, conv2, *_ = layers(OMNIGLOT)
+    assert conv1.macs == 28 * 28 * 9 * 1 * 64
+    assert conv2.macs == 14 * 14 * 9 * 64 * 64
+
+
+def test_contenders_of_a_case():
+    assert chosen("protonet", CASES["protonet"]) == ["tfmeta", "tfmeta xla", "torch protonet"]
+    assert "tf function loop" not in chosen("sinusoid-1-1000", CASES["sinusoid-1-1000"])
+    names = chosen("sinusoid-1", CASES["sinusoid-1"], peers=False)
+    assert names == ["tfmeta", "tfmeta xla", "tf eager loop", "tf function loop"]
+
+
+def test_a_contender_with_another_gradient_gets_no_ratio():
+    contenders = {
+        "tfmeta": {"tasks_per_s": 6.0, "agrees": True},
+        "higher": {"tasks_per_s": 2.0, "agrees": True},
+        "jax map": {"tasks_per_s": 99.0, "agrees": False},
+        "jax vmap": {"error": "Stopped"},
+    }
+    result = {"limit": {"tasks_per_s": 12.0}, "contenders": contenders}
+    speed_report.add_ratios(result)
+    row = speed_report.table({"case": result}).splitlines()[-1]
+    assert row == "| case | 6.00 | 50% | - | - | 3.00x | - | - | - |"
