@@ -9,6 +9,7 @@ from tfmeta.learners import checks, episode_checks, finite, losses
 from tfmeta.learners.metrics import merge_tasks
 from tfmeta.learners.pure import task_scope
 from tfmeta.ops import map_gradients, map_tasks
+from tfmeta.ops.pooling import exact_max_pool
 from tfmeta.ops.tasks import batching_mode, number_of_tasks
 from tfmeta.types import Episode
 
@@ -50,8 +51,10 @@ class OuterLoop(keras.Model):
         return map_tasks(fn, elements, self._batching_mode())
 
     def _batching_mode(self):
-        jit = bool(self.compiled and self.jit_compile)
-        return batching_mode(self.inner_network(), self.own_weights, jit)
+        return batching_mode(self.inner_network(), self.own_weights, self._runs_in_xla())
+
+    def _runs_in_xla(self):
+        return bool(self.compiled and self.jit_compile)
 
     def outer_gradients(self, episodes):
         """Results of every task, and the gradient of their mean query loss.
@@ -113,6 +116,10 @@ class OuterLoop(keras.Model):
 
     def _run_task(self, episode, seeds, training):
         """Adapt, predict and score one task, as a pure function."""
+        with exact_max_pool(self._runs_in_xla()):
+            return self._adapt_and_score(episode, seeds, training)
+
+    def _adapt_and_score(self, episode, seeds, training):
         with task_scope(zip(self._seed_states(), seeds, strict=False)) as scope:
             adapted = self.adapt(episode.support, training=training)
             outputs = self.predict_query(adapted, episode.query.x, training=training)
