@@ -47,7 +47,6 @@ def test_maps_and_gradients(mode):
 
 
 def test_mode_fits_the_network():
-    assert batching_mode(tasks.dense(), True, False) == "vectorize"
-    assert batching_mode(tasks.dense(), True, True) == "loop"
-    assert batching_mode(tasks.convolutional(), True, False) == "loop"
-    assert batching_mode(tasks.convolutional(), False, False) == "vectorize"
+    assert batching_mode(tasks.dense(), True) == "vectorize"
+    assert batching_mode(tasks.convolutional(), True) == "loop"
+    assert batching_mode(tasks.convolutional(), False) == "vectorize"

@@ -14,9 +14,9 @@ class EntryPoints(OuterLoop):
     def compile(self, optimizer="adam", loss=None, metrics=None, **kwargs):
         """As `keras.Model.compile`. `loss` takes one Keras loss; metrics count real rows only.
 
-        `jit_compile="auto"` means False: XLA has to be asked for. Under XLA tasks run one after
-        another, and padded rows that come after the first meta-batch are not told from real ones
-        if the learner cannot leave them out.
+        `jit_compile="auto"` means False: XLA has to be asked for. It makes dense networks faster
+        and convolutional ones slower on a CPU. Under XLA padded rows that come after the
+        first meta-batch are not told from real ones if the learner cannot leave them out.
         """
         weighted = kwargs.pop("weighted_metrics", None)
         if weighted is not None and metrics is not None:

@@ -51,7 +51,7 @@ class OuterLoop(keras.Model):
         return map_tasks(fn, elements, self._batching_mode())
 
     def _batching_mode(self):
-        return batching_mode(self.inner_network(), self.own_weights, self._runs_in_xla())
+        return batching_mode(self.inner_network(), self.own_weights)
 
     def _runs_in_xla(self):
         return bool(self.compiled and self.jit_compile)

@@ -1,0 +1,59 @@
+"""XLA compiles a training step once, and never again when only weights change."""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import tasks
+
+import tfmeta
+
+STEPS = 20
+MARK = "weights changed"
+
+
+def train():
+    """Twenty real steps of three learners, the weights updated in each."""
+    for learner, loss, episodes in (
+        (tfmeta.learners.MAML(tasks.dense(), inner_steps=2), "mse", tasks.regression()),
+        (
+            tfmeta.learners.MAML(tfmeta.networks.conv4((8, 8, 1), 3, 4), transductive=True),
+            tasks.CROSSENTROPY,
+            tasks.images(),
+        ),
+        (
+            tfmeta.learners.ProtoNet(tfmeta.networks.conv4((8, 8, 1), None, 4)),
+            tasks.CROSSENTROPY,
+            tasks.images(),
+        ),
+    ):
+        learner.compile(keras.optimizers.Adam(1e-2), loss=loss, jit_compile=True)
+        before = [v.numpy() for v in learner.trainable_variables]
+        learner.fit(tasks.dataset(episodes, STEPS), verbose=0)
+        after = learner.trainable_variables
+        if not any(np.allclose(a, b) for a, b in zip(before, after, strict=True) if b.ndim > 1):
+            print(MARK)
+
+
+def test_compiles_once():
+    root = pathlib.Path(__file__).parents[2]
+    # TensorFlow's own log of compilations: "Compiled __inference_one_step_on_data_7 1 times".
+    environment = os.environ | {
+        "TF_CPP_MIN_LOG_LEVEL": "0",
+        "TF_CPP_VMODULE": "device_compilation_profiler=1",
+        "PYTHONPATH": os.pathsep.join(map(str, (root, root / "tests"))),
+    }
+    run = subprocess.run(
+        [sys.executable, __file__], env=environment, text=True, capture_output=True, check=True
+    )
+    compiled = re.findall(r"Compiled \w*one_step_on_data\w* (\d+) times", run.stderr)
+    assert run.stdout.count(MARK) == 3
+    assert compiled == ["1", "1", "1"]
+
+
+if __name__ == "__main__":
+    train()
