@@ -196,3 +196,13 @@ def test_losses():
     learner.compile("sgd", lambda y, p: tf.reduce_mean((y - p) ** 2))
     with pytest.raises(ValueError, match="one loss value a row"):
         fit(learner, tasks.regression())
+
+
+def test_operations_that_xla_does_not_know():
+    def metric(y, outputs):
+        return tf.reshape(tf.numpy_function(np.abs, [outputs - y], tf.float32), (-1,))
+
+    learner = MAML(tasks.dense())
+    learner.compile("sgd", "mse", metrics=[metric])
+    with pytest.raises(ValueError, match=r"Received: \w+ in .*jit_compile=False"):
+        learner.evaluate(tasks.dataset(tasks.regression(), 1), verbose=0)

@@ -36,18 +36,57 @@ def _inner_message(learner, step, value):
     )
 
 
+class FirstBadLoss:
+    """Under XLA, which drops assertions: the first loss of a run that was not finite."""
+
+    NONE, QUERY = -1, 1 << 30  # or the number of an inner step
+
+    def __init__(self):
+        with tf.init_scope():
+            self._where = tf.Variable(self.NONE, trainable=False, dtype=tf.int64)
+
+    def record(self, results):
+        """Look at the losses of one meta-batch, in the graph; True if all were finite so far."""
+        bad = [~tf.math.is_finite(results.loss)]
+        where = [self.QUERY]
+        if tf.is_tensor(results.inner_losses):
+            inner = tf.unstack(~tf.math.is_finite(results.inner_losses), axis=1)
+            bad, where = [*inner, *bad], [*range(len(inner)), *where]
+        bad = tf.stack([tf.reduce_any(b) for b in bad])
+        first = tf.gather(tf.constant(where, tf.int64), tf.argmax(tf.cast(bad, tf.int32)))
+        now = tf.logical_and(self._where < 0, tf.reduce_any(bad))
+        return self._where.assign(tf.where(now, first, self._where)) < 0
+
+    def raise_it(self, learner):
+        """Raise a FloatingPointError that tells where, if there was one, and forget it."""
+        where = int(self._where)
+        if where == self.NONE:
+            return
+        self._where.assign(self.NONE)
+        if where == self.QUERY:
+            raise FloatingPointError(_query_message(learner))
+        raise FloatingPointError(_inner_message(learner, where, "NaN or infinity"))
+
+
+def _query_message(learner):
+    return (
+        "Expected a finite query loss. Received: NaN or infinity after the adaptation of "
+        f"{describe(learner)}. Lower the learning rates, or look for NaN in the episodes."
+    )
+
+
 @contextlib.contextmanager
 def only_if_finite(learner, results):
     """What the block does to weights happens only if the inner and query losses are finite.
 
-    A compiled step stops with an assertion, which `readable_errors` translates. XLA drops
-    assertions: there the weights are put back, and `StopAtNaN` stops the run.
+    A compiled step stops with an assertion, which `readable_errors` translates. Under XLA the
+    weights are put back, in this step and in all that follow, and `StopAtNaN` stops the run.
     """
     if not learner.jit_compile:
         with tf.control_dependencies(assertions(learner, results)):
             yield
         return
-    ok = tf.reduce_all(tf.math.is_finite(results.loss))
+    ok = learner.first_bad_loss.record(results)
     variables = [*learner.variables, *learner.optimizer.variables]
     before = [tf.identity(v.value) for v in variables]
     yield
@@ -56,19 +95,15 @@ def only_if_finite(learner, results):
 
 
 def assertions(learner, results):
-    """Ops that fail at a loss that is not finite; none under XLA, none eagerly: they have run."""
-    checks = []
+    """Ops that fail at a loss that is not finite, or record it under XLA; eagerly they have run."""
     if learner.jit_compile:
-        return checks
+        return [learner.first_bad_loss.record(results)]
+    checks = []
     if tf.is_tensor(results.inner_losses):
         for step, losses in enumerate(tf.unstack(results.inner_losses, axis=1)):
             checks.append((losses, _inner_message(learner, step, "NaN or infinity")))
-    query = (
-        "Expected a finite query loss. Received: NaN or infinity after the adaptation of "
-        f"{describe(learner)}. Lower the learning rates, or look for NaN in the episodes."
-    )
     previous = []
-    for values, message in [*checks, (results.loss, query)]:
+    for values, message in [*checks, (results.loss, _query_message(learner))]:
         # One after the other, so that the first bad step is the one that is named.
         with tf.control_dependencies(previous):
             ok = tf.reduce_all(tf.math.is_finite(values))
@@ -81,13 +116,7 @@ class StopAtNaN(keras.callbacks.Callback):
     """Under XLA, raise after the first call of a step whose loss is not finite."""
 
     def on_train_batch_end(self, batch, logs=None):
-        if not np.isfinite(float((logs or {}).get("loss", 0.0))):
-            raise FloatingPointError(
-                f"Expected a finite loss. Received: {float(logs['loss'])} in "
-                f"{describe(self.model)}. No weight was "
-                "changed by it. Lower inner_learning_rate; jit_compile=False tells "
-                "the inner step."
-            )
+        self.model.first_bad_loss.raise_it(self.model)
 
     on_test_batch_end = on_train_batch_end
 
@@ -100,11 +129,26 @@ def callbacks_with_stop(learner, callbacks):
 
 
 @contextlib.contextmanager
+def stops_at_nan(learner):
+    """Raise a FloatingPointError if a loss of the one step in the block is not finite."""
+    with readable_errors():
+        yield
+    if learner.jit_compile:
+        learner.first_bad_loss.raise_it(learner)
+
+
+@contextlib.contextmanager
 def readable_errors():
-    """Turn a failed assertion of a compiled step into a plain exception."""
+    """Turn a failed assertion of a compiled step, or what XLA cannot compile, into plain words."""
     try:
         yield
     except tf.errors.InvalidArgumentError as error:
+        unknown = re.search(r"unsupported operations[^:]*: (\w+)", str(error))
+        if unknown:
+            raise ValueError(
+                f"Expected operations that XLA knows. Received: {unknown.group(1)} in the network, "
+                "the loss, a metric or the step. Call compile(..., jit_compile=False)."
+            ) from error
         found = re.search(MARK + r": ([^\]]*)", str(error))
         if not found:
             raise

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from tfmeta.learners import checks, episode_checks, finite, losses
+from tfmeta.learners import checks, episode_checks, finite, losses, many_steps
 from tfmeta.learners.metrics import merge_tasks
 from tfmeta.learners.pure import task_scope
 from tfmeta.ops import map_gradients, map_tasks
@@ -20,9 +20,15 @@ class TaskResult(NamedTuple):
     loss: Any  # query loss after adaptation, a scalar
     outputs: Any  # query outputs, [M, ...]
     inner_losses: Any = ()  # support loss before each inner step, [T]
-    before_loss: Any = ()
-    before_outputs: Any = ()
     updates: Any = ()  # {position in non_trainable_variables: new value}
+
+
+class BeforeResult(NamedTuple):
+    """What one task gives without adaptation."""
+
+    loss: Any  # query loss, a scalar
+    outputs: Any  # query outputs, [M, ...]
+    measured: Any  # 1, or 0 in the place of a task that was not measured
 
 
 def mean_over_tasks(value):
@@ -38,6 +44,7 @@ class OuterLoop(keras.Model):
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
         self.query_loss = None
+        self.first_bad_loss = None
         self._before = None
 
     def task_loss(self, examples, outputs):
@@ -91,6 +98,7 @@ class OuterLoop(keras.Model):
         episodes = Episode(*episodes[:2])
         episode_checks.assert_masks(self, episodes)
         results, gradients = self.outer_gradients(episodes)
+        before = self._before_results(episodes, results)
         # Keras sums gradients over replicas; the meta-batch is their mean.
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         if replicas > 1:
@@ -99,14 +107,30 @@ class OuterLoop(keras.Model):
             self.optimizer.apply(gradients, self.trainable_variables)
             for i, value in dict(results.updates).items():
                 self.non_trainable_variables[int(i)].assign(mean_over_tasks(value))
-        return self._update_metrics(episodes.query, results)
+        return self._update_metrics(episodes.query, results, before)
+
+    def make_train_function(self, force=False):
+        if self.train_function is None or force:
+            super().make_train_function(force)
+            self.train_function = many_steps.in_one_program(
+                self, self.train_step, self.train_function
+            )
+        return self.train_function
+
+    def make_test_function(self, force=False):
+        if self.test_function is None or force:
+            super().make_test_function(force)
+            self.test_function = many_steps.in_one_program(self, self.test_step, self.test_function)
+        return self.test_function
 
     def test_step(self, episodes):
         episodes = Episode(*episodes[:2])
         episode_checks.assert_masks(self, episodes)
-        results = self.map_tasks(lambda e: self._run_task(e, (), training=False), episodes)
+        results, before = self.map_tasks(
+            lambda e: (self._run_task(e, (), training=False), self._run_before(e)), episodes
+        )
         with tf.control_dependencies(finite.assertions(self, results)):
-            return self._update_metrics(episodes.query, results)
+            return self._update_metrics(episodes.query, results, before)
 
     def predict_step(self, episodes):
         episodes = Episode(*episodes[:2])
@@ -137,14 +161,35 @@ class OuterLoop(keras.Model):
             result = result._replace(
                 updates={str(i): v for i, v in enumerate(values) if v is not None}
             )
-        with task_scope():
+        return result
+
+    def _run_before(self, episode):
+        """Predict and score one task without adaptation: `BeforeResult`, or () for None."""
+        with task_scope(), exact_max_pool(self._runs_in_xla()):
             start = self.unadapted(episode.support)
             if start is None:
-                return result
-            before = self.predict_query(start, episode.query.x)
-            return result._replace(
-                before_outputs=before, before_loss=self.task_loss(episode.query, before)
-            )
+                return ()
+            outputs = self.predict_query(start, episode.query.x)
+            loss = self.task_loss(episode.query, outputs)
+            return BeforeResult(loss, outputs, tf.ones_like(loss))
+
+    def _before_results(self, episodes, results):
+        """`_run_before` of a meta-batch at the training steps that measure it, else zeros."""
+        due = self._before.due(self.optimizer.iterations)
+
+        def measure(episodes):
+            return self.map_tasks(self._run_before, episodes)
+
+        if tf.executing_eagerly():
+            return measure(episodes) if due else ()
+        # A function of its own is traced once, and tells whether there is anything to measure.
+        measure = tf.function(measure, autograph=False)
+        specs = tf.nest.map_structure(tf.TensorSpec.from_tensor, episodes)
+        if measure.get_concrete_function(specs).structured_outputs == ():
+            return ()
+        loss, outputs = tf.zeros_like(results.loss), tf.zeros_like(results.outputs)
+        zeros = BeforeResult(loss, outputs, measured=loss)
+        return tf.cond(due, lambda: measure(episodes), lambda: zeros)
 
     def _seed_states(self):
         return [v for v in self.non_trainable_variables if "seed_generator_state" in v.path]
@@ -166,14 +211,13 @@ class OuterLoop(keras.Model):
 
         return tuple(map(draw, self._seed_states()))
 
-    def _update_metrics(self, query, results):
+    def _update_metrics(self, query, results, before):
         y, outputs, mask = merge_tasks((query.y, results.outputs, query.mask))
         for metric in self.metrics:
             if metric.name == "loss":
                 metric.update_state(results.loss)
-        if tf.is_tensor(results.before_outputs):
-            before = merge_tasks(results.before_outputs)
-            self._before.update(results.before_loss, y, before, mask)
+        if before != ():
+            self._before.update(before, query)
         return self.compute_metrics(x=None, y=y, y_pred=outputs, sample_weight=mask)
 
     def get_metrics_result(self):

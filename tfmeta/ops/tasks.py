@@ -16,7 +16,7 @@ import keras
 import tensorflow as tf
 from tensorflow.python.ops.parallel_for import control_flow_ops
 
-_SHARED_KERNEL_LAYERS = ("Conv", "RNN", "LSTM", "GRU")
+_KERNEL_LAYERS = ("Conv", "RNN", "LSTM", "GRU")
 
 
 def batching_mode(network, own_weights):
@@ -31,9 +31,13 @@ def batching_mode(network, own_weights):
     """
     if tf.config.functions_run_eagerly():
         return "loop"
+    return "loop" if own_weights and has_kernel_layers(network) else "vectorize"
+
+
+def has_kernel_layers(network):
+    """True for a network with convolutional or recurrent layers."""
     names = [type(layer).__name__ for layer in network._flatten_layers()]
-    kernels = any(kind in name for name in names for kind in _SHARED_KERNEL_LAYERS)
-    return "loop" if own_weights and kernels else "vectorize"
+    return any(kind in name for name in names for kind in _KERNEL_LAYERS)
 
 
 def map_tasks(fn, elements, mode):
