@@ -1,7 +1,8 @@
 """The inner loop: running a network on given weights, update rules, gradient steps."""
 
+from tfmeta.inner.batch_norm import fused_batch_norm, has_batch_norm
 from tfmeta.inner.loop import gradient_steps
-from tfmeta.inner.network import call_network, has_batch_norm
+from tfmeta.inner.network import call_network
 from tfmeta.inner.rules import SGD
 
-__all__ = ["SGD", "call_network", "gradient_steps", "has_batch_norm"]
+__all__ = ["SGD", "call_network", "fused_batch_norm", "gradient_steps", "has_batch_norm"]

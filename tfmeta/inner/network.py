@@ -1,10 +1,11 @@
 """Run any Keras network on given weights."""
 
-import contextlib
 from unittest import mock
 
 import keras
 import tensorflow as tf
+
+from tfmeta.inner.batch_norm import batch_norm_calls
 
 
 def call_network(network, weights, state, x, *, training, batch_statistics):
@@ -29,7 +30,7 @@ def call_network(network, weights, state, x, *, training, batch_statistics):
     ]
     with (
         keras.StatelessScope(state_mapping=mapping) as scope,
-        _batch_norm(network, batch_statistics),
+        batch_norm_calls(network, batch_statistics),
         mock.patch.object(tf.nn, "moments", exact_moments),
     ):
         outputs = network(x, training=training)
@@ -50,42 +51,3 @@ def exact_moments(x, axes, shift=None, keepdims=False, name=None):
     if keepdims:
         return mean, variance
     return tf.squeeze(mean, axes), tf.squeeze(variance, axes)
-
-
-def batch_norm_layers(network):
-    """The BatchNormalization layers of a network, at any depth."""
-    return [
-        layer
-        for layer in network._flatten_layers()
-        if isinstance(layer, keras.layers.BatchNormalization)
-    ]
-
-
-def has_batch_norm(network):
-    """True if the network holds a BatchNormalization layer."""
-    return bool(batch_norm_layers(network))
-
-
-@contextlib.contextmanager
-def _batch_norm(network, batch_statistics):
-    """Set what BatchNormalization does, whatever `training` says for dropout.
-
-    Keras ties both to one flag, but an inner loop at test time needs batch statistics without
-    dropout, and the query of a training step the opposite.
-    """
-    layers = batch_norm_layers(network)
-    saved = [layer.momentum for layer in layers]
-    for layer in layers:
-        original = type(layer).call.__get__(layer)
-
-        def call(inputs, training=None, mask=None, _original=original):
-            return _original(inputs, training=batch_statistics, mask=mask)
-
-        object.__setattr__(layer, "call", call)
-        layer.momentum = 0.0
-    try:
-        yield
-    finally:
-        for layer, momentum in zip(layers, saved, strict=True):
-            object.__delattr__(layer, "call")
-            layer.momentum = momentum

@@ -1,10 +1,12 @@
 """The outer loop, written once on top of `adapt` and `predict_query`."""
 
+import contextlib
 from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
+from tfmeta.inner import fused_batch_norm
 from tfmeta.learners import checks, episode_checks, finite, losses, many_steps
 from tfmeta.learners.metrics import merge_tasks
 from tfmeta.learners.pure import task_scope
@@ -60,8 +62,14 @@ class OuterLoop(keras.Model):
     def _batching_mode(self):
         return batching_mode(self.inner_network(), self.own_weights)
 
-    def _runs_in_xla(self):
-        return bool(self.compiled and self.jit_compile)
+    @contextlib.contextmanager
+    def _layers_of_a_task(self):
+        """Keras's layers made right and fast for the inside of a compiled step."""
+        in_xla = bool(self.compiled and self.jit_compile)
+        # XLA fuses by itself, and vectorised kernels have more than four axes.
+        fuses = self._batching_mode() == "loop" and not in_xla and not tf.executing_eagerly()
+        with exact_max_pool(in_xla), fused_batch_norm(fuses):
+            yield
 
     def outer_gradients(self, episodes):
         """Results of every task, and the gradient of their mean query loss.
@@ -140,7 +148,7 @@ class OuterLoop(keras.Model):
 
     def _run_task(self, episode, seeds, training):
         """Adapt, predict and score one task, as a pure function."""
-        with exact_max_pool(self._runs_in_xla()):
+        with self._layers_of_a_task():
             return self._adapt_and_score(episode, seeds, training)
 
     def _adapt_and_score(self, episode, seeds, training):
@@ -165,7 +173,7 @@ class OuterLoop(keras.Model):
 
     def _run_before(self, episode):
         """Predict and score one task without adaptation: `BeforeResult`, or () for None."""
-        with task_scope(), exact_max_pool(self._runs_in_xla()):
+        with task_scope(), self._layers_of_a_task():
             start = self.unadapted(episode.support)
             if start is None:
                 return ()
