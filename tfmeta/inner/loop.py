@@ -3,7 +3,9 @@
 import tensorflow as tf
 
 
-def gradient_steps(loss_fn, weights, state, rule, steps, first_order):
+def gradient_steps(
+    loss_fn, weights, state, rule, steps, first_order, *, checkpoint=None, loss_scale=None
+):
     """Take gradient steps, and keep every point on the way.
 
     `w_0 = weights`, `w_{t+1} = rule(gradient of loss_fn at w_t)`. Second-order gradients flow
@@ -16,29 +18,43 @@ def gradient_steps(loss_fn, weights, state, rule, steps, first_order):
         rule: an init/update pair of `tfmeta.inner.rules`.
         steps: number of steps, a Python int.
         first_order: True treats each step's gradient as a constant, as FOMAML does.
+        checkpoint: None, or a wrapper of one step (`tfmeta.ops.recompute`) that keeps less for the
+            outer gradient. It then reaches the weights and the rule's state only.
+        loss_scale: None, or what the loss is multiplied by while the gradient is taken, so that
+            small float16 values are not lost.
 
     Returns:
         `(path, state, losses)`: `steps + 1` lists of weights, the state after the last step,
         and the support loss before each step, `steps` scalars.
 
     Raises:
-        ValueError: the support loss does not depend on a weight.
+        UnreachedWeights: the support loss does not depend on a weight.
     """
-    rule_state, path, losses = rule.init(weights), [weights], []
-    for _ in range(steps):
+
+    def step(weights, rule_state, state):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(path[-1])
-            loss, state = loss_fn(path[-1], state)
-        gradients = tape.gradient(loss, path[-1])
+            tape.watch(weights)
+            loss, state = loss_fn(weights, state)
+            scaled = loss if loss_scale is None else loss * loss_scale
+        gradients = tape.gradient(scaled, weights)
         missing = [i for i, g in enumerate(gradients) if g is None]
         if missing:
             raise UnreachedWeights(missing)
         # Embeddings give sparse gradients, which an update rule could not multiply.
         gradients = [tf.convert_to_tensor(g) for g in gradients]
+        if loss_scale is not None:
+            gradients = [g / loss_scale for g in gradients]
         if first_order:
             gradients = [tf.stop_gradient(g) for g in gradients]
-        updated, rule_state = rule.update(gradients, path[-1], rule_state)
-        path.append(updated)
+        weights, rule_state = rule.update(gradients, weights, rule_state)
+        return weights, rule_state, state, loss
+
+    if checkpoint is not None and not first_order:
+        step = checkpoint(step)
+    rule_state, path, losses = rule.init(weights), [weights], []
+    for _ in range(steps):
+        weights, rule_state, state, loss = step(path[-1], rule_state, state)
+        path.append(weights)
         losses.append(loss)
     return path, state, losses
 

@@ -6,6 +6,7 @@ from tfmeta.learners import checks, losses, saving
 from tfmeta.learners.adapted_model import AdaptedModel
 from tfmeta.learners.entry_points import EntryPoints
 from tfmeta.learners.pure import pure
+from tfmeta.ops.tasks import MODES
 
 
 @keras.saving.register_keras_serializable("tfmeta")
@@ -29,7 +30,14 @@ class MetaModel(EntryPoints):
 
     Args:
         network: a `keras.Model` that maps inputs to outputs, or None for a subclass with `call`.
+        task_batching: how a compiled step runs the tasks of a meta-batch: "vectorize" (all in one
+            kernel), "loop" (one after another), or "auto", which takes the first for dense networks
+            and for tasks that share their weights, the second for convolutional and recurrent
+            networks with weights of each task's own. The results are the same.
         **kwargs: `name` and `dtype`, as in `keras.Model`.
+
+    Raises:
+        ValueError: an argument is out of its range.
     """
 
     #: True if `adapt` gives each task weights of its own to run the network on.
@@ -44,9 +52,12 @@ class MetaModel(EntryPoints):
         object.__setattr__(learner, "_recorded_arguments", lambda: arguments)
         return learner
 
-    def __init__(self, network=None, **kwargs):
+    def __init__(self, network=None, *, task_batching="auto", **kwargs):
         super().__init__(**kwargs)
         checks.check_network(network, type(self))
+        if task_batching not in MODES:
+            raise ValueError(f"Expected task_batching in {MODES}. Received: {task_batching!r}.")
+        self.task_batching = task_batching
         self.network = network
         self.built = network is not None and network.built
 

@@ -31,6 +31,9 @@ class EntryPoints(OuterLoop):
         self._before = BeforeAdaptation(metrics)
         if kwargs.get("jit_compile", "auto") == "auto":
             kwargs["jit_compile"] = self._suits_xla(kwargs.get("run_eagerly"))
+        if self._computes_in_float16() and kwargs.get("auto_scale_loss", True):
+            # Keras does it if the policy is the learner's own, not only its network's.
+            optimizer = _with_loss_scale(keras.optimizers.get(optimizer))
         # Keras gives sample weights, here the mask, to weighted metrics only.
         super().compile(optimizer=optimizer, loss=loss, weighted_metrics=metrics, **kwargs)
         self.first_bad_loss = finite.FirstBadLoss() if self.jit_compile else None
@@ -163,6 +166,11 @@ class EntryPoints(OuterLoop):
     def _symbolic_build(self, iterator=None, data_batch=None):
         # Keras would call the network on an Episode; `prepare` has built everything already.
         pass
+
+
+def _with_loss_scale(optimizer):
+    kind = keras.optimizers.LossScaleOptimizer
+    return optimizer if isinstance(optimizer, kind) else kind(optimizer)
 
 
 def _as_list(callbacks):

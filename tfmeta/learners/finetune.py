@@ -24,7 +24,7 @@ class Finetune(GradientLearner):
         inner_learning_rate: `a`, > 0.
         evaluation_steps: number of fine-tuning steps on the support set.
         transductive: as in `MAML`.
-        **kwargs: `name` and `dtype`, as in `keras.Model`.
+        **kwargs: `task_batching`, `name` and `dtype`, as in `MetaModel`.
 
     Reference:
         Finn et al., 2017, arXiv:1703.03400, section 5.1, the "pretrained" baseline.

@@ -56,7 +56,7 @@ def task_loss(loss, examples, outputs):
         outputs: `[rows, ...]`.
 
     Returns:
-        A scalar tensor of the dtype of `outputs`.
+        A scalar tensor of the dtype of `outputs`, float32 if that is one of 16 bits.
 
     Raises:
         ValueError: the loss does not give one value a row.
@@ -67,6 +67,8 @@ def task_loss(loss, examples, outputs):
             "learner a network with one output."
         )
     y = examples.y
+    if outputs.dtype in (tf.float16, tf.bfloat16):  # as Keras does: half precision is for layers
+        outputs = tf.cast(outputs, tf.float32)
     if outputs.dtype.is_floating and y.dtype.is_floating:
         y = tf.cast(y, outputs.dtype)
     # Keras takes the mean over the last axis, which must not be the rows.

@@ -33,7 +33,7 @@ class MAML(GradientLearner):
         evaluation_steps: `T` outside training, None for the same. The paper: 3 on Omniglot.
         first_order: True for FOMAML.
         transductive: True normalises query examples by the statistics of their own batch.
-        **kwargs: `name` and `dtype`, as in `keras.Model`.
+        **kwargs: `task_batching`, `name` and `dtype`, as in `MetaModel`.
 
     Example:
         learner = tfmeta.learners.MAML(tfmeta.networks.mlp((1,), 1))

@@ -46,6 +46,7 @@ class OuterLoop(keras.Model):
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
         self.query_loss = None
+        self.task_batching = "auto"
         self.first_bad_loss = None
         self._before = None
 
@@ -60,7 +61,11 @@ class OuterLoop(keras.Model):
         return map_tasks(fn, elements, self._batching_mode())
 
     def _batching_mode(self):
-        return batching_mode(self.inner_network(), self.own_weights)
+        return batching_mode(self.inner_network(), self.own_weights, self.task_batching)
+
+    def _computes_in_float16(self):
+        layers = self.inner_network()._flatten_layers()
+        return any(layer.compute_dtype == "float16" for layer in layers)
 
     @contextlib.contextmanager
     def _layers_of_a_task(self):
@@ -81,15 +86,19 @@ class OuterLoop(keras.Model):
             `(results, gradients)`: a `TaskResult` `[B, ...]`, one gradient a trainable variable.
         """
 
+        scale = self.optimizer.scale_loss(1.0) if self._computes_in_float16() else None
+
         def task(element):
             episode, seeds = element
             result = self._run_task(episode, seeds, training=True)
-            return result.loss, result
+            return result.loss if scale is None else result.loss * scale, result
 
         elements = (episodes, self._task_seeds(number_of_tasks(episodes)))
         results, gradients = map_gradients(
             task, elements, self.trainable_variables, self._batching_mode()
         )
+        if scale is not None:
+            gradients = [g / scale for g in gradients]
         if self.losses:
             penalty, extra = self._weight_penalty()
             gradients = [g if e is None else g + e for g, e in zip(gradients, extra, strict=True)]
@@ -111,6 +120,8 @@ class OuterLoop(keras.Model):
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         if replicas > 1:
             gradients = [g / replicas for g in gradients]
+        # The optimizer undoes it: by `LossScaleOptimizer`, or its own `loss_scale_factor`.
+        gradients = [self.optimizer.scale_loss(g) for g in gradients]
         with finite.only_if_finite(self, results):
             self.optimizer.apply(gradients, self.trainable_variables)
             for i, value in dict(results.updates).items():

@@ -45,7 +45,7 @@ class ProtoNet(MetaModel):
     Args:
         network: a `keras.Model` that maps inputs to embeddings, `[rows, D]` (more axes are
             flattened), or None for a subclass with `call`.
-        **kwargs: `name` and `dtype`, as in `keras.Model`.
+        **kwargs: `task_batching`, `name` and `dtype`, as in `MetaModel`.
 
     Reference:
         Snell, Swersky and Zemel, "Prototypical Networks for Few-shot Learning", NeurIPS 2017,

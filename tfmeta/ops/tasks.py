@@ -5,9 +5,11 @@ Two modes, both inside one compiled graph:
 - `"vectorize"` (`tf.vectorized_map`): all tasks in one kernel. Right for dense networks and
   for learners whose tasks share their weights (a convolution then folds the tasks into its
   batch axis).
-- `"loop"` (`tf.map_fn`): one task after another. Right for convolutions with weights of each
-  task's own, where vectorising falls back to slow kernels (2-core CPU, Conv4-64, 8 tasks: 25
-  tasks/s against 13.7) and fails under XLA.
+- `"loop"` (`tf.map_fn`): one task after another, a few at the same time. Right for convolutions
+  with weights of each task's own, where vectorising falls back to slow kernels (2-core CPU,
+  Conv4-64, 8 tasks, 1 step: VECTORIZED against LOOPED tasks/s) and fails under XLA.
+
+The loop unrolled is not a mode: it is as fast as the loop, and takes five times as long to trace.
 """
 
 from unittest import mock
@@ -16,21 +18,25 @@ import keras
 import tensorflow as tf
 from tensorflow.python.ops.parallel_for import control_flow_ops
 
+MODES = ("auto", "vectorize", "loop")
 _KERNEL_LAYERS = ("Conv", "RNN", "LSTM", "GRU")
 
 
-def batching_mode(network, own_weights):
+def batching_mode(network, own_weights, asked="auto"):
     """Choose the mode for a network.
 
     Args:
         network: a built `keras.Model`.
         own_weights: True if each task runs the network on weights of its own.
+        asked: one of `MODES`.
 
     Returns:
         `"vectorize"` or `"loop"`.
     """
     if tf.config.functions_run_eagerly():
         return "loop"
+    if asked != "auto":
+        return asked
     return "loop" if own_weights and has_kernel_layers(network) else "vectorize"
 
 
