@@ -1,6 +1,5 @@
 """What learners with a gradient inner loop share."""
 
-import functools
 from typing import Any, NamedTuple
 
 import keras
@@ -162,7 +161,16 @@ class GradientLearner(MetaModel):
     def _checkpoint(self, training):
         if not (training and self.checkpoint_inner_steps) or tf.executing_eagerly():
             return None
-        return functools.partial(recomputed, in_xla=bool(self.jit_compile))
+
+        def checkpoint(step):
+            def in_task(*args):
+                # The outer gradient computes the step again when the task is left already.
+                with self._layers_of_a_task():
+                    return step(*args)
+
+            return recomputed(in_task)
+
+        return checkpoint
 
     def _steps(self, training):
         if training or self.evaluation_steps is None:

@@ -72,6 +72,8 @@ def map_tasks(fn, elements, mode):
     signature = tf.nest.map_structure(
         tf.TensorSpec.from_tensor, traced.get_concrete_function(one).structured_outputs
     )
+    if not tf.nest.flatten(signature):
+        return signature
     return tf.map_fn(traced, elements, fn_output_signature=signature)
 
 
