@@ -35,6 +35,10 @@ class Case:
     inner_steps: int = 1
     inner_learning_rate: float = 0.01
     steps_per_execution: int = 1  # of Keras; small steps are run many at a time
+    # How far outer gradients may be apart, relative. Rounding in float32 turns over a few ReLUs and
+    # max-pools out of millions, and inner steps amplify that; anything computed differently shows
+    # as more. In float64 tfmeta and the plain loop agree to 1e-13 in all of these cases.
+    largest_error: float = 5e-3
 
     @property
     def classifies(self):
@@ -52,11 +56,22 @@ CASES = {
     "sinusoid-5": dataclasses.replace(SINUSOID, inner_steps=5),
     "sinusoid-1-1000": dataclasses.replace(SINUSOID, tasks=1000),
     "omniglot-1": OMNIGLOT,
-    "omniglot-5": dataclasses.replace(OMNIGLOT, inner_steps=5),
+    # The float64 gradient moves by up to 1.4e-2 if all numbers are changed by 3e-7.
+    "omniglot-5": dataclasses.replace(OMNIGLOT, inner_steps=5, largest_error=0.05),
     "omniglot-stride-1": STRIDE,
     "omniglot-stride-5": dataclasses.replace(STRIDE, inner_steps=5),
+    # The plain float32 loop is 6e-2 from float64.
     "miniimagenet-5": Case(
-        "conv4", (84, 84, 3), 5, 32, tasks=4, ways=5, shots=5, queries=15, inner_steps=5
+        "conv4",
+        (84, 84, 3),
+        5,
+        32,
+        tasks=4,
+        ways=5,
+        shots=5,
+        queries=15,
+        inner_steps=5,
+        largest_error=0.15,
     ),
     "protonet": Case(
         "conv4", (28, 28, 1), 0, 64, tasks=1, ways=60, shots=1, queries=5, learner="protonet"

@@ -17,6 +17,7 @@ ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "2",
 }
 ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1"}
+CHECKPOINT = {"learner": {"checkpoint_inner_steps": True}}
 XLA = {"compile": {"jit_compile": True}}
 
 
@@ -45,6 +46,7 @@ KINDS = {
     "tfmeta": Kind("with_tfmeta", "tfmeta", learners=BOTH),
     # Tasks side by side, each op on one core: faster, but to be chosen before TensorFlow starts.
     "tfmeta 1 thread": Kind("with_tfmeta", "tfmeta", environment=ONE_THREAD, default=False),
+    "tfmeta checkpoint": Kind("with_tfmeta", "tfmeta", CHECKPOINT, default=False),
     "tfmeta xla": Kind("with_tfmeta", "tfmeta", XLA, learners=BOTH, default=False),
     "tfmeta loop": Kind(
         "with_tfmeta", "tfmeta", {"learner": {"task_batching": "loop"}}, default=False

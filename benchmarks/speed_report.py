@@ -27,18 +27,26 @@ def add_ratios(result):
 def table(results):
     """Markdown: tasks/s of tfmeta, its share of the limit, how many times as fast it is."""
     lines = [
-        f"| case | tfmeta, tasks/s | of the limit | {' | '.join(COLUMNS)} |",
-        "|---|" + "---|" * (2 + len(COLUMNS)),
+        "| case | tfmeta, tasks/s | of the limit | one thread an op, tasks/s | of the limit "
+        f"| first step | {' | '.join(COLUMNS)} |",
+        "|---|" + "---|" * (5 + len(COLUMNS)),
     ]
     for name, result in results.items():
         ours = result.get("contenders", {}).get("tfmeta", {})
         if "tasks_per_s" not in ours:
             continue
         busy = " (BUSY MACHINE)" if result.get("busy", 0) > LARGEST_BUSY_SHARE else ""
-        cells = [name + busy, _figures(ours["tasks_per_s"]), f"{ours['share_of_limit']:.0%}"]
+        cells = [name + busy, *_own(ours), *_own(result["contenders"].get("tfmeta 1 thread", {}))]
+        cells.append(f"{_figures(ours['first_step_s'])} s")
         cells += [_cell(result["contenders"], names) for names in COLUMNS.values()]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _own(found):
+    if "tasks_per_s" not in found:
+        return ["-", "-"]
+    return [_figures(found["tasks_per_s"]), f"{found['share_of_limit']:.0%}"]
 
 
 def _cell(found, names):
