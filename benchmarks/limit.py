@@ -90,8 +90,8 @@ def layer_seconds(layer, x_shape, first, seconds=0.2, repeats=3):
         total = tf.constant(0.0)
         for _ in tf.range(times):
             # Weights that depend on the last turn, results that are used: nothing is left out.
-            for result in passes(x, w + 1e-30 * total):
-                total += tf.reshape(result, [-1])[0] * 1e-30
+            results = passes(x, w + 1e-30 * total)
+            total += 1e-30 * tf.reduce_sum(tf.stack([tf.reshape(r, [-1])[0] for r in results]))
         return total
 
     def measured(times):

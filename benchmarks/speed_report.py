@@ -37,7 +37,7 @@ def table(results):
             continue
         busy = " (BUSY MACHINE)" if result.get("busy", 0) > LARGEST_BUSY_SHARE else ""
         cells = [name + busy, *_own(ours), *_own(result["contenders"].get("tfmeta 1 thread", {}))]
-        cells.append(f"{_figures(ours['first_step_s'])} s")
+        cells.append(f"{_figures(ours['first_step_s'])} s" if "first_step_s" in ours else "-")
         cells += [_cell(result["contenders"], names) for names in COLUMNS.values()]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
