@@ -6,7 +6,7 @@ import tasks
 import tensorflow as tf
 
 from tfmeta.inner import SGD, call_network, gradient_steps, has_batch_norm
-from tfmeta.inner.network import exact_moments
+from tfmeta.ops.moments import exact_moments
 
 
 def test_call_network_equals_the_network_and_changes_nothing():

@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from tfmeta.ops.batch_norm import applies_to, batch_norm
+from tfmeta.ops.pooling import per_axis
 
 _fused = contextvars.ContextVar("fused", default=False)
 _NOTE = "_tfmeta_normalized"  # of a graph's tensor: how it was made
@@ -133,8 +134,4 @@ def _halves(x, ksize, strides, padding):
     """True for pooling of 2x2 windows side by side."""
     sides = x.shape[1:3].as_list()
     whole = None not in sides and (padding == "VALID" or not any(side % 2 for side in sides))
-    return whole and all(_pair(v) == [2, 2] for v in (ksize, strides))
-
-
-def _pair(value):
-    return [value] * 2 if isinstance(value, int) else list(value)
+    return whole and all(per_axis(v, 2) == [2, 2] for v in (ksize, strides))

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from tfmeta.inner.batch_norm import batch_norm_calls
+from tfmeta.ops.moments import exact_moments
 
 
 def call_network(network, weights, state, x, *, training, batch_statistics):
@@ -36,18 +37,3 @@ def call_network(network, weights, state, x, *, training, batch_statistics):
         outputs = network(x, training=training)
     new_state = [scope.get_current_value(v) for v in network.non_trainable_variables]
     return outputs, new_state
-
-
-def exact_moments(x, axes, shift=None, keepdims=False, name=None):
-    """`tf.nn.moments` with a right second derivative.
-
-    TensorFlow's stops the gradient of the mean inside the variance. The first derivative does
-    not change, since that term sums to zero; the second does, by 0.5 to 5 % of MAML's outer
-    gradient in the tests' network, and Keras's batch, layer and group normalisation go through it.
-    """
-    del shift
-    mean = tf.reduce_mean(x, axes, keepdims=True, name=name)
-    variance = tf.reduce_mean(tf.math.squared_difference(x, mean), axes, keepdims=True)
-    if keepdims:
-        return mean, variance
-    return tf.squeeze(mean, axes), tf.squeeze(variance, axes)

@@ -47,12 +47,8 @@ class FirstBadLoss:
 
     def record(self, results):
         """Look at the losses of one meta-batch, in the graph; True if all were finite so far."""
-        bad = [~tf.math.is_finite(results.loss)]
-        where = [self.QUERY]
-        if tf.is_tensor(results.inner_losses):
-            inner = tf.unstack(~tf.math.is_finite(results.inner_losses), axis=1)
-            bad, where = [*inner, *bad], [*range(len(inner)), *where]
-        bad = tf.stack([tf.reduce_any(b) for b in bad])
+        where, losses = zip(*_losses_in_order(results), strict=True)
+        bad = tf.stack([~tf.reduce_all(tf.math.is_finite(values)) for values in losses])
         first = tf.gather(tf.constant(where, tf.int64), tf.argmax(tf.cast(bad, tf.int32)))
         now = tf.logical_and(self._where < 0, tf.reduce_any(bad))
         return self._where.assign(tf.where(now, first, self._where)) < 0
@@ -60,15 +56,20 @@ class FirstBadLoss:
     def raise_it(self, learner):
         """Raise a FloatingPointError that tells where, if there was one, and forget it."""
         where = int(self._where)
-        if where == self.NONE:
-            return
-        self._where.assign(self.NONE)
-        if where == self.QUERY:
-            raise FloatingPointError(_query_message(learner))
-        raise FloatingPointError(_inner_message(learner, where, "NaN or infinity"))
+        if where != self.NONE:
+            self._where.assign(self.NONE)
+            raise FloatingPointError(_message(learner, where))
 
 
-def _query_message(learner):
+def _losses_in_order(results):
+    """`[(where, losses of all tasks)]`: each inner step by its number, then the query."""
+    inner = tf.unstack(results.inner_losses, axis=1) if tf.is_tensor(results.inner_losses) else []
+    return [*enumerate(inner), (FirstBadLoss.QUERY, results.loss)]
+
+
+def _message(learner, where):
+    if where != FirstBadLoss.QUERY:
+        return _inner_message(learner, where, "NaN or infinity")
     return (
         "Expected a finite query loss. Received: NaN or infinity after the adaptation of "
         f"{describe(learner)}. Lower the learning rates, or look for NaN in the episodes."
@@ -98,16 +99,12 @@ def assertions(learner, results):
     """Ops that fail at a loss that is not finite, or record it under XLA; eagerly they have run."""
     if learner.jit_compile:
         return [learner.first_bad_loss.record(results)]
-    checks = []
-    if tf.is_tensor(results.inner_losses):
-        for step, losses in enumerate(tf.unstack(results.inner_losses, axis=1)):
-            checks.append((losses, _inner_message(learner, step, "NaN or infinity")))
     previous = []
-    for values, message in [*checks, (results.loss, _query_message(learner))]:
+    for where, values in _losses_in_order(results):
         # One after the other, so that the first bad step is the one that is named.
         with tf.control_dependencies(previous):
             ok = tf.reduce_all(tf.math.is_finite(values))
-            done = tf.debugging.Assert(ok, [f"{MARK}: {message}"])
+            done = tf.debugging.Assert(ok, [f"{MARK}: {_message(learner, where)}"])
         previous = [] if done is None else [done]
     return previous
 

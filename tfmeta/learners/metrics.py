@@ -16,11 +16,15 @@ def merge_tasks(nest):
     )
 
 
+def are_built(model):
+    """True if no variables of a model's compiled metrics are left to make."""
+    return model._compile_metrics is None or model._compile_metrics.built
+
+
 def build_metrics(model, y, outputs):
     """Make the variables of a model's compiled metrics, for targets and outputs like these."""
-    metrics = model._compile_metrics
-    if metrics is not None and not metrics.built:
-        metrics.build(y, outputs)
+    if not are_built(model):
+        model._compile_metrics.build(y, outputs)
 
 
 class BeforeAdaptation:
@@ -42,6 +46,11 @@ class BeforeAdaptation:
         self._loss = keras.metrics.Mean(name="loss_before")
         self._holder = keras.Model()
         self._holder.compile(weighted_metrics=keras.tree.map_structure(copy, metrics))
+
+    @property
+    def built(self):
+        """True if `build` has nothing left to do."""
+        return are_built(self._holder)
 
     def build(self, y, outputs):
         """Make the variables, see `build_metrics`."""

@@ -46,7 +46,6 @@ class OuterLoop(keras.Model):
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
         self.query_loss = None
-        self.task_batching = "auto"
         self.first_bad_loss = None
         self._before = None
 
@@ -159,11 +158,10 @@ class OuterLoop(keras.Model):
 
     def _run_task(self, episode, seeds, training):
         """Adapt, predict and score one task, as a pure function."""
-        with self._layers_of_a_task():
-            return self._adapt_and_score(episode, seeds, training)
-
-    def _adapt_and_score(self, episode, seeds, training):
-        with task_scope(zip(self._seed_states(), seeds, strict=False)) as scope:
+        with (
+            self._layers_of_a_task(),
+            task_scope(zip(self._seed_states(), seeds, strict=False)) as scope,
+        ):
             adapted = self.adapt(episode.support, training=training)
             outputs = self.predict_query(adapted, episode.query.x, training=training)
             result = TaskResult(

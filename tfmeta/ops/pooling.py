@@ -58,7 +58,7 @@ def max_pool(input, ksize, strides, padding, data_format=None, name=None):
             "to be over channels-last inputs with known height and width. Received: shape "
             f"{input.shape}, data_format={data_format!r}. Give the network a full input shape."
         )
-    sizes, strides = ([v] * len(sides) if isinstance(v, int) else list(v) for v in (ksize, strides))
+    sizes, strides = (per_axis(v, len(sides)) for v in (ksize, strides))
     with tf.name_scope(name or "max_pool"):
         if padding == "SAME":
             input = _pad_same(input, sides, sizes, strides)
@@ -75,6 +75,11 @@ def max_pool(input, ksize, strides, padding, data_format=None, name=None):
         chosen = _first_maximum(windows)
         zero = tf.zeros([], input.dtype)
         return tf.add_n([tf.where(chosen == i, w, zero) for i, w in enumerate(windows)])
+
+
+def per_axis(value, axes):
+    """A size or stride as a list, one number an axis, from an int or such a list."""
+    return [value] * axes if isinstance(value, int) else list(value)
 
 
 def _first_maximum(windows):
