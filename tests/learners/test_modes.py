@@ -47,6 +47,8 @@ def test_batching_modes(kind, dtype, first_order):
     for mode in ("auto", "loop", "vectorize"):
         found = trained(kind, dtype, first_order=first_order, task_batching=mode)
         assert_equal(found, eager, dtype)
+    in_xla = {"compile_with": {"jit_compile": True}, "task_batching": "vectorize"}
+    assert_equal(trained(kind, dtype, first_order=first_order, **in_xla), eager, dtype)
 
 
 def test_batching_modes_of_shared_weights():

@@ -3,11 +3,9 @@
 import keras
 import numpy as np
 import pytest
-import tasks
 import tensorflow as tf
 
 from tfmeta.ops import class_means, map_gradients, map_tasks, squared_euclidean
-from tfmeta.ops.tasks import batching_mode
 
 
 def test_distances():
@@ -44,9 +42,3 @@ def test_maps_and_gradients(mode):
     lost = keras.Variable(0.0, name="lost")
     with pytest.raises(ValueError, match=r"no gradient for \['lost'\]"):
         map_gradients(lambda t: (tf.reduce_sum(t), ()), x, [lost], mode)
-
-
-def test_mode_fits_the_network():
-    assert batching_mode(tasks.dense(), True) == "vectorize"
-    assert batching_mode(tasks.convolutional(), True) == "loop"
-    assert batching_mode(tasks.convolutional(), False) == "vectorize"

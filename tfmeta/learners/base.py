@@ -6,7 +6,7 @@ from tfmeta.learners import checks, losses, saving
 from tfmeta.learners.adapted_model import AdaptedModel
 from tfmeta.learners.entry_points import EntryPoints
 from tfmeta.learners.pure import pure
-from tfmeta.ops.tasks import MODES
+from tfmeta.ops.batching import MODES
 
 
 @keras.saving.register_keras_serializable("tfmeta")
@@ -31,9 +31,9 @@ class MetaModel(EntryPoints):
     Args:
         network: a `keras.Model` that maps inputs to outputs, or None for a subclass with `call`.
         task_batching: how a compiled step runs the tasks of a meta-batch: "vectorize" (all in one
-            kernel), "loop" (one after another), or "auto", which takes the first for dense networks
-            and for tasks that share their weights, the second for convolutional and recurrent
-            networks with weights of each task's own. The results are the same.
+            kernel), "loop" (one after another), or "auto", which takes the faster one by the
+            network's layers and the size of its features (`tfmeta.ops.batching`). The results are
+            the same.
         **kwargs: `name` and `dtype`, as in `keras.Model`.
 
     Raises:

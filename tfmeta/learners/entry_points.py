@@ -6,7 +6,7 @@ import tensorflow as tf
 from tfmeta.learners import checks, episode_checks, finite, losses, resume
 from tfmeta.learners.metrics import BeforeAdaptation, are_built, build_metrics
 from tfmeta.learners.outer_loop import OuterLoop
-from tfmeta.ops.tasks import has_kernel_layers
+from tfmeta.ops.batching import has_kernel_layers
 
 
 class EntryPoints(OuterLoop):

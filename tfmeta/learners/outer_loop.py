@@ -11,8 +11,9 @@ from tfmeta.learners import checks, episode_checks, finite, losses, many_steps
 from tfmeta.learners.metrics import merge_tasks
 from tfmeta.learners.pure import task_scope
 from tfmeta.ops import map_gradients, map_tasks
+from tfmeta.ops.batching import batching_mode, has_kernel_layers
 from tfmeta.ops.pooling import exact_max_pool
-from tfmeta.ops.tasks import batching_mode, number_of_tasks
+from tfmeta.ops.tasks import number_of_tasks
 from tfmeta.types import Episode
 
 
@@ -57,10 +58,15 @@ class OuterLoop(keras.Model):
 
     def map_tasks(self, fn, elements):
         """Apply `fn` to each task of a nest of tensors `[B, ...]`, batched as suits the network."""
-        return map_tasks(fn, elements, self._batching_mode())
+        return map_tasks(fn, elements, self._batching_mode(elements))
 
-    def _batching_mode(self):
-        return batching_mode(self.inner_network(), self.own_weights, self.task_batching)
+    def _batching_mode(self, elements):
+        return batching_mode(
+            self.inner_network(), self.own_weights, self.task_batching, elements, self._in_xla()
+        )
+
+    def _in_xla(self):
+        return bool(self.compiled and self.jit_compile)
 
     def _computes_in_float16(self):
         layers = self.inner_network()._flatten_layers()
@@ -69,10 +75,10 @@ class OuterLoop(keras.Model):
     @contextlib.contextmanager
     def _layers_of_a_task(self):
         """Keras's layers made right and fast for the inside of a compiled step."""
-        in_xla = bool(self.compiled and self.jit_compile)
-        # XLA fuses by itself, and vectorised kernels have more than four axes.
-        fuses = self._batching_mode() == "loop" and not in_xla and not tf.executing_eagerly()
-        with exact_max_pool(in_xla), fused_batch_norm(fuses):
+        # XLA fuses by itself.
+        own_kernels = self.own_weights and has_kernel_layers(self.inner_network())
+        fuses = own_kernels and not self._in_xla() and not tf.executing_eagerly()
+        with exact_max_pool(self._in_xla()), fused_batch_norm(fuses):
             yield
 
     def outer_gradients(self, episodes):
@@ -94,7 +100,7 @@ class OuterLoop(keras.Model):
 
         elements = (episodes, self._task_seeds(number_of_tasks(episodes)))
         results, gradients = map_gradients(
-            task, elements, self.trainable_variables, self._batching_mode()
+            task, elements, self.trainable_variables, self._batching_mode(elements)
         )
         if scale is not None:
             gradients = [g / scale for g in gradients]

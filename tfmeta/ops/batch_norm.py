@@ -52,7 +52,7 @@ def batch_norm(x, gamma, beta, epsilon, pool=False):
     @tf.custom_gradient
     def forward(x, gamma, beta):
         z, m, v = _normalize(x, gamma, beta, epsilon)
-        n, picked = tf.cast(tf.size(x) / tf.size(gamma), x.dtype), x
+        n, picked = _values_of_a_channel(x), x
         if pool:
             picked = _pick_largest(x, gamma)
             z = _affine(picked, m, gamma * tf.math.rsqrt(v + epsilon), beta)
@@ -60,6 +60,14 @@ def batch_norm(x, gamma, beta, epsilon, pool=False):
         return (z, m, v), lambda *upstream: _first(*upstream, x, gamma, picked, channel, pool)
 
     return forward(x, gamma, beta)
+
+
+def _values_of_a_channel(x):
+    """Their number, a scalar of x's type."""
+    sides = x.shape[:3]
+    if sides.is_fully_defined():
+        return tf.constant(sides.num_elements(), x.dtype)
+    return tf.cast(tf.reduce_prod(tf.shape(x)[:3]), x.dtype)
 
 
 def _normalize(x, gamma, beta, epsilon):
@@ -90,15 +98,14 @@ def _first(dz, dm, dv, x, gamma, picked, channel, pool):
         n, m, r, _ = channel
         sum_dz = tf.reduce_sum(dz, _ROWS)
         sum_dzx = tf.reduce_sum(_product(dz, picked, m), _ROWS)
-        a, b = gamma * r, (2 * dv - gamma * r**3 * sum_dzx) / n
-        c = (dm - a * sum_dz) / n
-        dx = _pooled_line(x, m, picked, dz, a, b, c) if pool else _line(dz, x, m, a, b, c)
+        *line, to_gamma = _first_of_channels(n, r, gamma, dm, dv, sum_dz, sum_dzx)
+        dx = _pooled_line(x, m, picked, dz, *line) if pool else _line(dz, x, m, *line)
 
         def grad(*upstream):
             sums = (sum_dz, sum_dzx)
             return _second(*upstream, dz, dv, x, picked, sums, channel, pool)
 
-        return (dx, r * sum_dzx, sum_dz), grad
+        return (dx, to_gamma, sum_dz), grad
 
     return first(dz, dm, dv, x, gamma)
 
@@ -110,37 +117,60 @@ def _second(ddx, ddg, ddb, dz, dv, x, picked, sums, channel, pool):
         ddx: upstream derivatives for `dx`, those for `d gamma` (ddg) and `d beta` (ddb).
         sums: `s(dz)`, `s(dz Px')`.
     """
-    n, m, r, gamma = channel
-    sum_dz, sum_dzx = sums
-    at_picked = _pick(x, picked, ddx) if pool else ddx
-    sum_u = tf.reduce_sum(ddx, _ROWS)
-    sum_ux = tf.reduce_sum(_product(ddx, x, m), _ROWS)
-    sum_uz = tf.reduce_sum(at_picked * dz, _ROWS)
 
+    @tf.custom_gradient
+    def second(ddx, ddg, ddb, dz, dv, x, gamma):
+        n, m, r, _ = channel
+        at_picked = _pick(x, picked, ddx) if pool else ddx
+        upstream = (ddg, ddb)
+        more = (
+            tf.reduce_sum(ddx, _ROWS),
+            tf.reduce_sum(_product(ddx, x, m), _ROWS),
+            tf.reduce_sum(at_picked * dz, _ROWS),
+        )
+        to_dz = _line(at_picked, picked, m, *_second_to_dz(n, r, gamma, *upstream, *more))
+        *lines, to_m, to_v, to_gamma = _second_to_x(n, r, gamma, dv, *upstream, *sums, *more)
+        if pool:
+            to_x = _pooled_lines(x, m, picked, dz, ddx, *lines)
+        else:
+            to_x = _lines(dz, x, m, ddx, *lines)
+        return (to_dz, to_m, to_v, to_x, to_gamma), _no_third
+
+    return second(ddx, ddg, ddb, dz, dv, x, channel.gamma)
+
+
+def _no_third(*upstream):
+    raise NotImplementedError(
+        "Expected at most two derivatives through BatchNormalization in a compiled step. "
+        "Received: a third. Call compile(..., run_eagerly=True), or normalise by other means."
+    )
+
+
+# Numbers of a channel: one op for each formula keeps the graph small.
+
+
+@kernel
+def _first_of_channels(n, r, gamma, dm, dv, sum_dz, sum_dzx):
+    """`a`, `b`, `c` of `dx = a P'dz + b x' + c`, and `d gamma`."""
+    a = gamma * r
+    return a, (2 * dv - gamma * r**3 * sum_dzx) / n, (dm - a * sum_dz) / n, r * sum_dzx
+
+
+@kernel
+def _second_to_dz(n, r, gamma, ddg, ddb, sum_u, sum_ux, sum_uz):
     b = ddg * r - gamma * r**3 * sum_ux / n
-    to_dz = _line(at_picked, picked, m, gamma * r, b, ddb - gamma * r * sum_u / n)
+    return gamma * r, b, ddb - gamma * r * sum_u / n
 
+
+@kernel
+def _second_to_x(n, r, gamma, dv, ddg, ddb, sum_dz, sum_dzx, sum_u, sum_ux, sum_uz):
+    b = ddg * r - gamma * r**3 * sum_ux / n
     along_x = sum_u * sum_dz / n - sum_uz + 3 * r**2 * sum_dzx * sum_ux / n
     along_x = (gamma * along_x - ddg * sum_dzx) * r**3 / n
     along_u = (2 * dv - gamma * r**3 * sum_dzx) / n
     offset = -(b * sum_dz + along_u * sum_u) / n
-    if pool:
-        to_x = _pooled_lines(x, m, picked, dz, ddx, b, along_x, along_u, offset)
-    else:
-        to_x = _lines(dz, x, m, ddx, b, along_x, along_u, offset)
     to_gamma = r * (sum_uz - sum_dz * sum_u / n - r**2 * sum_dzx * sum_ux / n)
-    return _no_third(to_dz, sum_u / n, 2 * sum_ux / n, to_x, to_gamma)
-
-
-@tf.custom_gradient
-def _no_third(*values):
-    def grad(*upstream):
-        raise NotImplementedError(
-            "Expected at most two derivatives through BatchNormalization in a compiled step. "
-            "Received: a third. Call compile(..., run_eagerly=True), or normalise by other means."
-        )
-
-    return [tf.identity(v) for v in values], grad
+    return b, along_x, along_u, offset, sum_u / n, 2 * sum_ux / n, to_gamma
 
 
 # One pass each. Always of `x - m`: the mean of a convolution's outputs can be far from zero, and
@@ -194,10 +224,15 @@ def _pick(x, picked, u):
 
 def _put(x, picked, u):
     """`u` at the places of the winners, zero elsewhere: the adjoint of `_pick`."""
-    a, b, c, d = (tf.where(won, u, tf.zeros_like(u)) for won in _winners(x, picked))
-    rows, height, width, channels = tf.unstack(tf.shape(u))
-    both = tf.stack([tf.stack([a, b], 3), tf.stack([c, d], 3)], 2)
-    both = tf.reshape(both, (rows, 2 * height, 2 * width, channels))
+    height, width, channels = picked.shape[1:]
+    windows = tf.reshape(x[:, : 2 * height, : 2 * width], (-1, height, 2, width, 2, channels))
+    won = windows == picked[:, :, None, :, None]
+    first = tf.where(won[:, :, 1, :, 0], 2, 3)
+    first = tf.where(won[:, :, 0, :, 1], 1, first)
+    first = tf.where(won[:, :, 0, :, 0], 0, first)[:, :, None, :, None]
+    place = tf.constant([[0, 1], [2, 3]])[:, None, :, None]
+    both = tf.where(first == place, u[:, :, None, :, None], tf.zeros([], u.dtype))
+    both = tf.reshape(both, (-1, 2 * height, 2 * width, channels))
     odd = [x.shape[1] % 2, x.shape[2] % 2]
     return tf.pad(both, [[0, 0], [0, odd[0]], [0, odd[1]], [0, 0]])
 

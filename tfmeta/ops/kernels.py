@@ -3,6 +3,9 @@
 import functools
 
 import tensorflow as tf
+from tensorflow.python.eager import record
+
+_kernels = {}
 
 
 def kernel(fn):
@@ -21,9 +24,17 @@ def kernel(fn):
     @functools.wraps(fn)
     def call(*tensors):
         specs = [tf.TensorSpec(t.shape, t.dtype) for t in tensors]
-        return _compiled(fn, *specs)(*tensors)
+        concrete = _compiled(fn, *specs)
+        _kernels[concrete.name.decode()] = call
+        with record.stop_recording():
+            return concrete(*tensors)
 
     return call
+
+
+def kernel_of(name):
+    """The kernel that a graph's call of the function `name` comes from, or None."""
+    return _kernels.get(name)
 
 
 @functools.cache

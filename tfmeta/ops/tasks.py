@@ -1,49 +1,12 @@
-"""The one place that decides how the tasks of a meta-batch are batched.
-
-Two modes, both inside one compiled graph:
-
-- `"vectorize"` (`tf.vectorized_map`): all tasks in one kernel. Right for dense networks and
-  for learners whose tasks share their weights (a convolution then folds the tasks into its
-  batch axis).
-- `"loop"` (`tf.map_fn`): one task after another, a few at the same time. Right for convolutions
-  with weights of each task's own, where vectorising falls back to slow kernels (2-core CPU,
-  Conv4-64, 8 tasks, 1 step: 26.6 against 49 tasks/s) and fails under XLA.
-
-The loop unrolled is not a mode: it is as fast as the loop, and takes five times as long to trace.
-"""
+"""Run a function of one task for every task of a meta-batch."""
 
 from unittest import mock
 
 import keras
 import tensorflow as tf
-from tensorflow.python.ops.parallel_for import control_flow_ops
+from tensorflow.python.ops.parallel_for import control_flow_ops, pfor
 
-MODES = ("auto", "vectorize", "loop")
-_KERNEL_LAYERS = ("Conv", "RNN", "LSTM", "GRU")
-
-
-def batching_mode(network, own_weights, asked="auto"):
-    """Choose the mode for a network.
-
-    Args:
-        network: a built `keras.Model`.
-        own_weights: True if each task runs the network on weights of its own.
-        asked: one of `MODES`.
-
-    Returns:
-        `"vectorize"` or `"loop"`.
-    """
-    if tf.config.functions_run_eagerly():
-        return "loop"
-    if asked != "auto":
-        return asked
-    return "loop" if own_weights and has_kernel_layers(network) else "vectorize"
-
-
-def has_kernel_layers(network):
-    """True for a network with convolutional or recurrent layers."""
-    names = [type(layer).__name__ for layer in network._flatten_layers()]
-    return any(kind in name for name in names for kind in _KERNEL_LAYERS)
+from tfmeta.ops.folding import folded_tasks
 
 
 def map_tasks(fn, elements, mode):
@@ -52,7 +15,7 @@ def map_tasks(fn, elements, mode):
     Args:
         fn: function of the elements of one task, returns a nest of tensors.
         elements: nest of tensors `[B, ...]`.
-        mode: `"vectorize"` or `"loop"`.
+        mode: as `tfmeta.ops.batching` chooses it.
 
     Returns:
         The nest of results, each `[B, ...]`.
@@ -66,6 +29,9 @@ def map_tasks(fn, elements, mode):
         return tf.nest.map_structure(lambda *r: tf.stack(r), *results)
     if mode == "vectorize":
         return _vectorized_map(fn, elements)
+    if mode == "fold":
+        with folded_tasks():
+            return _vectorized_map(fn, elements)
     # A function of its own is traced once and tells map_fn the shapes of its results.
     traced = tf.function(fn, autograph=False)
     one = tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape[1:], t.dtype), elements)
@@ -85,8 +51,21 @@ def _vectorized_map(fn, elements):
     the weights included, for constants, and compiles again whenever they change: 0.8 s a step in
     the place of 0.5 ms (sinusoid, 25 tasks, 1 inner step, Adam included; 0.8 ms without XLA).
     """
-    with mock.patch.object(control_flow_ops, "_is_under_xla_context", return_value=False):
+    with (
+        mock.patch.object(control_flow_ops, "_is_under_xla_context", return_value=False),
+        mock.patch.dict(pfor._pfor_converter_registry, {"PadV2": _pad}),
+    ):
         return tf.vectorized_map(fn, elements, warn=False)
+
+
+def _pad(op):
+    """TensorFlow's pads with zeros, whatever `constant_values` says."""
+    (x, _, _), (paddings, _, _), (value, _, _) = op.inputs
+    if [i.is_stacked for i in op.inputs] != [True, False, False]:
+        raise pfor.ConversionNotImplementedError("Padding that is not the same for all tasks.")
+    return pfor.wrap(tf.raw_ops.PadV2(
+        input=x, paddings=tf.concat([[[0, 0]], paddings], 0), constant_values=value
+    ), True)  # fmt: skip
 
 
 def map_gradients(fn, elements, variables, mode):
