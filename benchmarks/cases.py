@@ -59,6 +59,7 @@ CASES = {
     "omniglot-1": OMNIGLOT,
     # The float64 gradient moves by up to 1.4e-2 if all numbers are changed by 3e-7.
     "omniglot-5": dataclasses.replace(OMNIGLOT, inner_steps=5, largest_error=0.05),
+    "omniglot-10": dataclasses.replace(OMNIGLOT, inner_steps=10),
     "omniglot-stride-1": STRIDE,
     "omniglot-stride-5": dataclasses.replace(STRIDE, inner_steps=5),
     # The plain float32 loop is 6e-2 from float64.
@@ -78,6 +79,10 @@ CASES = {
         "conv4", (28, 28, 1), 0, 64, tasks=1, ways=60, shots=1, queries=5, learner="protonet"
     ),
 }
+
+
+# Measured by `--memory` only, unless `--cases` names it.
+MEMORY_ONLY = ("omniglot-10",)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,13 +2,14 @@
 
     python -m benchmarks.limit [CASE ...]
 
-The limit is the rate (FLOP/s) of the same convolutions and matrix products run alone, divided by
-their FLOPs in one task. Normalisation, ReLU, pooling, loss and optimizer count as nothing, so no
-implementation reaches it.
+The time of the convolutions and matrix products of a step run alone, inside one `tf.function`;
+normalisation, ReLU, pooling, loss and optimizer count as nothing, so no implementation reaches it.
+Twice:
 
-The rate: each layer's forward, input gradient and filter gradient in TensorFlow, inside one
-`tf.function`, on the query sets of all tasks together with shared weights (the largest, and so the
-fastest, batch of the case); all FLOPs over all seconds.
+- "tasks_per_s": at the rate (FLOP/s) that each layer has on the query sets of all tasks together
+  with shared weights, the largest, and so the fastest, batch of the case.
+- "same_shapes_tasks_per_s": with the shapes of the step, the rows of one task to weights of its
+  own, all tasks at a time: as one grouped kernel or one kernel a task, whichever is faster.
 
 The FLOPs: one unit is a layer's forward pass, 2 FLOPs for each multiplication with its addition.
 
@@ -26,8 +27,11 @@ and query take the first two rows.
 """
 
 import argparse
+import functools
 import json
 import time
+
+import tensorflow as tf
 
 from benchmarks.cases import CASES, layers
 
@@ -48,49 +52,70 @@ def task_flops(case):
     return total
 
 
-def layer_pass(layer, x_shape, first):
-    """A function of x and w: forward, filter gradient and, unless `first`, input gradient."""
-    import tensorflow as tf
-
-    def dense(x, w):
-        y = x @ w
-        found = [y, tf.matmul(x, y, transpose_a=True)]
-        return found if first else [*found, tf.matmul(y, w, transpose_b=True)]
-
-    def convolution(x, w):
-        strides = [1, layer.stride, layer.stride, 1]
-        y = tf.nn.conv2d(x, w, strides, "SAME")
-        found = [
-            y,
-            tf.raw_ops.Conv2DBackpropFilter(
-                input=x, filter_sizes=w.shape, out_backprop=y, strides=strides, padding="SAME"
-            ),
-        ]
-        if not first:
-            found.append(
-                tf.raw_ops.Conv2DBackpropInput(
-                    input_sizes=x_shape, filter=w, out_backprop=y, strides=strides, padding="SAME"
-                )
-            )
-        return found
-
-    return dense if len(x_shape) == 2 else convolution
+def dense(x, w, first):
+    y = tf.matmul(x, w)
+    found = [y, tf.matmul(x, y, transpose_a=True)]
+    return found if first else [*found, tf.matmul(y, w, transpose_b=True)]
 
 
-def layer_seconds(layer, x_shape, first, seconds=0.2, repeats=3):
-    """Seconds that the passes of one layer take, the shortest of some repeats."""
-    import tensorflow as tf
+def convolution(x, w, first, stride):
+    """Forward, filter gradient and, unless `first`, input gradient; grouped if `w` is."""
+    y = tf.nn.conv2d(x, w, stride, "SAME")
+    strides = {"strides": [1, stride, stride, 1], "padding": "SAME", "out_backprop": y}
+    found = [y, tf.raw_ops.Conv2DBackpropFilter(input=x, filter_sizes=w.shape, **strides)]
+    if not first:
+        found.append(tf.raw_ops.Conv2DBackpropInput(input_sizes=x.shape, filter=w, **strides))
+    return found
 
-    x = tf.random.stateless_normal(x_shape, (0, 1))
-    w = tf.random.stateless_normal(layer.kernel, (0, 2))
-    passes = layer_pass(layer, x_shape, first)
+
+def with_sides(case):
+    """Pairs of a layer and the `(height, width)` of its inputs."""
+    sides, after = case.input_shape[:2], 2 if case.downsample == "pool" else 1
+    for layer in layers(case):
+        yield layer, sides
+        sides = (layer.height // after, layer.width // after)
+
+
+def passes(layer, sides, first, tasks=1, grouped=False):
+    """`(run, x_shape, w_shape)`: a function of x and w, and the shapes it takes for one row."""
+    if len(layer.kernel) == 2:
+        run = functools.partial(dense, first=first)
+        return run, (tasks, 1, layer.kernel[0]), (tasks, *layer.kernel)
+    one = functools.partial(convolution, first=first, stride=layer.stride)
+    *field, inputs, outputs = layer.kernel
+    if grouped:
+        return one, (1, *sides, tasks * inputs), (*field, inputs, tasks * outputs)
+
+    def run(x, w):
+        return [t for i in range(tasks) for t in one(x[i], w[i])]
+
+    return run, (tasks, 1, *sides, inputs), (tasks, *layer.kernel)
+
+
+def layer_seconds(layer, sides, first, rows, tasks=1, grouped=False, seconds=0.2, repeats=3):
+    """Seconds that the passes of one layer take, the shortest of some repeats.
+
+    Args:
+        layer: a `Layer`.
+        sides: `(height, width)` of its inputs.
+        first: True for the first layer, whose input needs no gradient.
+        rows: rows of one task.
+        tasks: number of tasks, each with weights of its own.
+        grouped: True for one kernel for all tasks.
+        seconds: of a measurement.
+        repeats: number of measurements.
+    """
+    pass_once, x_shape, w_shape = passes(layer, sides, first, tasks, grouped)
+    at = 0 if grouped else 1
+    x = tf.random.stateless_normal((*x_shape[:at], rows, *x_shape[at + 1 :]), (0, 1))
+    w = tf.random.stateless_normal(w_shape, (0, 2))
 
     @tf.function
     def run(times):
         total = tf.constant(0.0)
         for _ in tf.range(times):
             # Weights that depend on the last turn, results that are used: nothing is left out.
-            results = passes(x, w + 1e-30 * total)
+            results = pass_once(x, w + 1e-30 * total)
             total += 1e-30 * tf.reduce_sum(tf.stack([tf.reshape(r, [-1])[0] for r in results]))
         return total
 
@@ -104,26 +129,42 @@ def layer_seconds(layer, x_shape, first, seconds=0.2, repeats=3):
     return min(measured(times) for _ in range(repeats))
 
 
+def same_shapes_seconds(case):
+    """Seconds of one outer step's kernels, each task with its own rows and weights."""
+    total = 0
+    for i, (layer, sides) in enumerate(with_sides(case)):
+        support, query = case.ways * case.shots, case.ways * case.queries
+        # Of the support set's units, as many go to each kind of pass.
+        turns = case.inner_steps * (2 if i == 0 else 3)
+        for rows, times in ((support, turns), (query, 1)):
+            designs = (False, True) if len(layer.kernel) == 4 else (False,)
+            total += times * min(
+                layer_seconds(layer, sides, i == 0, rows, case.tasks, grouped)
+                for grouped in designs
+            )
+    return total
+
+
 def limit(case):
-    """`{"task_gflop", "gflop_per_s", "tasks_per_s", "layers"}`."""
+    """The figures of one case, a dict for JSON."""
     rows = case.tasks * case.ways * case.queries
     flops = seconds = 0
-    rates, size = {}, case.input_shape
-    for i, layer in enumerate(layers(case)):
-        x_shape = (rows, *(size if len(layer.kernel) == 4 else layer.kernel[:1]))
-        took = layer_seconds(layer, x_shape, first=not i)
+    rates = {}
+    for i, (layer, sides) in enumerate(with_sides(case)):
+        took = layer_seconds(layer, sides, i == 0, rows)
         work = 2 * layer.macs * rows * (QUERY if i else QUERY_FIRST)
         rates[layer.name] = work / took / 1e9
         flops, seconds = flops + work, seconds + took
-        after = 2 if case.downsample == "pool" else 1
-        size = (layer.height // after, layer.width // after, layer.kernel[-1])
     task = task_flops(case)
-    return {
+    found = {
         "task_gflop": task / 1e9,
         "gflop_per_s": flops / seconds / 1e9,
         "tasks_per_s": flops / seconds / task,
         "layers_gflop_per_s": rates,
     }
+    if case.learner == "maml":
+        found["same_shapes_tasks_per_s"] = case.tasks / same_shapes_seconds(case)
+    return found
 
 
 def main():

@@ -29,7 +29,7 @@ import tempfile
 import numpy as np
 
 from benchmarks import speed_report
-from benchmarks.cases import CASES, first_weights, meta_batch
+from benchmarks.cases import CASES, MEMORY_ONLY, first_weights, meta_batch
 from benchmarks.contenders import KINDS, ROOT, Worker, WorkerError, chosen
 from benchmarks.machine import LARGEST_BUSY_SHARE, busy_share, machine
 
@@ -181,7 +181,8 @@ def parse():
     parser.add_argument("--table", action="store_true", help="measure nothing")
     parser.add_argument("--output", type=pathlib.Path, default=RESULTS)
     options = parser.parse_args()
-    options.cases = options.cases.split(",") if options.cases else list(CASES)
+    default = [name for name in CASES if options.memory or name not in MEMORY_ONLY]
+    options.cases = options.cases.split(",") if options.cases else default
     options.contenders = options.contenders.split(",") if options.contenders else None
     unknown = {*options.cases} - {*CASES} | {*(options.contenders or ())} - {*KINDS}
     if unknown:

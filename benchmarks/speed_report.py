@@ -19,13 +19,20 @@ def add_ratios(result):
     ours = found.get("tfmeta", {}).get("tasks_per_s")
     for contender in found.values():
         if "tasks_per_s" in contender:
-            contender["share_of_limit"] = contender["tasks_per_s"] / result["limit"]["tasks_per_s"]
+            limit = result["limit"]
+            contender["share_of_limit"] = contender["tasks_per_s"] / limit["tasks_per_s"]
+            if "same_shapes_tasks_per_s" in limit:
+                share = contender["tasks_per_s"] / limit["same_shapes_tasks_per_s"]
+                contender["share_of_same_shapes"] = share
             if ours and contender["agrees"]:
                 contender["tfmeta_is_times_as_fast"] = ours / contender["tasks_per_s"]
 
 
 def table(results):
-    """Markdown: tasks/s of tfmeta, its share of the limit, how many times as fast it is."""
+    """Markdown: tasks/s of tfmeta, its share of the limit, how many times as fast it is.
+
+    Shares are of both limits of `benchmarks.limit`: largest batch / same shapes.
+    """
     lines = [
         "| case | tfmeta, tasks/s | of the limit | one thread an op, tasks/s | of the limit "
         f"| first step | {' | '.join(COLUMNS)} |",
@@ -46,7 +53,8 @@ def table(results):
 def _own(found):
     if "tasks_per_s" not in found:
         return ["-", "-"]
-    return [_figures(found["tasks_per_s"]), f"{found['share_of_limit']:.0%}"]
+    shares = [found[k] for k in ("share_of_limit", "share_of_same_shapes") if k in found]
+    return [_figures(found["tasks_per_s"]), " / ".join(f"{share:.0%}" for share in shares)]
 
 
 def _cell(found, names):

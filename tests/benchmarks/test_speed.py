@@ -4,11 +4,12 @@ import dataclasses
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from benchmarks import speed_report
 from benchmarks.cases import CASES, OMNIGLOT, SINUSOID, first_weights, layers, meta_batch
 from benchmarks.contenders import chosen
-from benchmarks.limit import task_flops
+from benchmarks.limit import passes, task_flops, with_sides
 from benchmarks.workers import with_tensorflow, with_tfmeta
 
 SMALL = {
@@ -56,6 +57,23 @@ def test_flops_of_one_linear_layer_by_hand():
     assert task_flops(case) == 2 * (7 * query + 2 * 3 * support)
 
 
+@pytest.mark.parametrize("name", ["sinusoid-5", "omniglot-1", "omniglot-stride-1"])
+def test_passes_alone_have_the_shapes_of_the_network(name):
+    case = CASES[name]
+    for i, (layer, sides) in enumerate(with_sides(case)):
+        for grouped in (False, True) if len(layer.kernel) == 4 else (False,):
+            run, x_shape, w_shape = passes(layer, sides, i == 0, 2, grouped)
+            found = run(tf.zeros(x_shape), tf.zeros(w_shape))
+            sizes = [int(tf.size(t)) for t in found]
+            # Of both tasks: outputs, gradients of the weights, gradients of the inputs.
+            expected = [
+                2 * layer.height * layer.width * layer.kernel[-1],
+                2 * np.prod(layer.kernel),
+            ]
+            expected += [np.prod(x_shape)] if i else []
+            assert sum(sizes) == sum(expected)
+
+
 def test_macs_of_a_convolution_by_hand():
     conv1, conv2, *_ = layers(OMNIGLOT)
     assert conv1.macs == 28 * 28 * 9 * 1 * 64
@@ -76,7 +94,8 @@ def test_a_contender_with_another_gradient_gets_no_ratio():
         "jax map": {"tasks_per_s": 99.0, "agrees": False},
         "jax vmap": {"error": "Stopped"},
     }
-    result = {"limit": {"tasks_per_s": 12.0}, "contenders": contenders}
+    limit = {"tasks_per_s": 12.0, "same_shapes_tasks_per_s": 8.0}
+    result = {"limit": limit, "contenders": contenders}
     speed_report.add_ratios(result)
     row = speed_report.table({"case": result}).splitlines()[-1]
-    assert row == "| case | 6.00 | 50% | - | - | - | - | - | 3.00x | - | - | - |"
+    assert row == "| case | 6.00 | 50% / 75% | - | - | - | - | - | 3.00x | - | - | - |"

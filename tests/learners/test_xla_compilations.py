@@ -25,6 +25,7 @@ def learners():
         tfmeta.learners.MAML(tfmeta.networks.conv4((8, 8, 1), 3, 4), transductive=True),
         tfmeta.learners.MAML(tfmeta.networks.conv4((8, 8, 1), 3, 4, norm="group")),
         tfmeta.learners.ProtoNet(tfmeta.networks.conv4((8, 8, 1), None, 4)),
+        tfmeta.learners.MAML(tfmeta.networks.resnet12((8, 8, 1), 3, widths=(4, 4))),
     ):
         yield learner, tasks.CROSSENTROPY, tasks.images()
 
