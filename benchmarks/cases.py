@@ -60,6 +60,9 @@ CASES = {
     # The float64 gradient moves by up to 1.4e-2 if all numbers are changed by 3e-7.
     "omniglot-5": dataclasses.replace(OMNIGLOT, inner_steps=5, largest_error=0.05),
     "omniglot-10": dataclasses.replace(OMNIGLOT, inner_steps=10),
+    # Large support sets: activations, not the graph, are most of the memory.
+    "omniglot-20shot-1": dataclasses.replace(OMNIGLOT, shots=20, tasks=2),
+    "omniglot-20shot-10": dataclasses.replace(OMNIGLOT, shots=20, tasks=2, inner_steps=10),
     "omniglot-stride-1": STRIDE,
     "omniglot-stride-5": dataclasses.replace(STRIDE, inner_steps=5),
     # The plain float32 loop is 6e-2 from float64.
@@ -82,7 +85,7 @@ CASES = {
 
 
 # Measured by `--memory` only, unless `--cases` names it.
-MEMORY_ONLY = ("omniglot-10",)
+MEMORY_ONLY = ("omniglot-10", "omniglot-20shot-1", "omniglot-20shot-10")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,6 +4,7 @@ from benchmarks.machine import LARGEST_BUSY_SHARE
 
 # Columns of the table: one contender, or the fastest of some.
 COLUMNS = {
+    "tfmeta, task by task": ("tfmeta loop",),
     "TF, eager loop": ("tf eager loop",),
     "TF, compiled loop": ("tf function loop",),
     "higher": ("higher",),
@@ -34,27 +35,24 @@ def table(results):
     Shares are of both limits of `benchmarks.limit`: largest batch / same shapes.
     """
     lines = [
-        "| case | tfmeta, tasks/s | of the limit | one thread an op, tasks/s | of the limit "
-        f"| first step | {' | '.join(COLUMNS)} |",
-        "|---|" + "---|" * (5 + len(COLUMNS)),
+        f"| case | tfmeta, tasks/s | of the limit | first step | {' | '.join(COLUMNS)} |",
+        "|---|" + "---|" * (3 + len(COLUMNS)),
     ]
     for name, result in results.items():
         ours = result.get("contenders", {}).get("tfmeta", {})
         if "tasks_per_s" not in ours:
             continue
         busy = " (BUSY MACHINE)" if result.get("busy", 0) > LARGEST_BUSY_SHARE else ""
-        cells = [name + busy, *_own(ours), *_own(result["contenders"].get("tfmeta 1 thread", {}))]
+        cells = [name + busy, _figures(ours["tasks_per_s"]), _shares(ours)]
         cells.append(f"{_figures(ours['first_step_s'])} s" if "first_step_s" in ours else "-")
         cells += [_cell(result["contenders"], names) for names in COLUMNS.values()]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _own(found):
-    if "tasks_per_s" not in found:
-        return ["-", "-"]
+def _shares(found):
     shares = [found[k] for k in ("share_of_limit", "share_of_same_shapes") if k in found]
-    return [_figures(found["tasks_per_s"]), " / ".join(f"{share:.0%}" for share in shares)]
+    return " / ".join(f"{share:.0%}" for share in shares)
 
 
 def _cell(found, names):
@@ -127,6 +125,9 @@ def _panel(axis, name, found):
 
 def show(results, file):
     """Print the tables and draw the plot."""
+    for result in results.values():
+        if "contenders" in result:
+            add_ratios(result)
     print(f"How many times as fast tfmeta is:\n\n{table(results)}\n")
     print(memory_table(results))
     plot(results, file)

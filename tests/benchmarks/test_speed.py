@@ -98,4 +98,4 @@ def test_a_contender_with_another_gradient_gets_no_ratio():
     result = {"limit": limit, "contenders": contenders}
     speed_report.add_ratios(result)
     row = speed_report.table({"case": result}).splitlines()[-1]
-    assert row == "| case | 6.00 | 50% / 75% | - | - | - | - | - | 3.00x | - | - | - |"
+    assert row == "| case | 6.00 | 50% / 75% | - | - | - | - | 3.00x | - | - | - |"

@@ -1,5 +1,6 @@
 """Run a function of one task for every task of a meta-batch."""
 
+import os
 from unittest import mock
 
 import keras
@@ -40,7 +41,9 @@ def map_tasks(fn, elements, mode):
     )
     if not tf.nest.flatten(signature):
         return signature
-    return tf.map_fn(traced, elements, fn_output_signature=signature)
+    # More tasks at a time than processors take memory and no less time.
+    at_a_time = min(os.cpu_count() or 1, 10)
+    return tf.map_fn(traced, elements, fn_output_signature=signature, parallel_iterations=at_a_time)
 
 
 def _vectorized_map(fn, elements):
