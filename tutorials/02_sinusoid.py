@@ -86,7 +86,7 @@ tfmeta.evaluation.plot_curve(curves, path=options.output / "sinusoid_steps.png")
 # %%
 from matplotlib.figure import Figure
 
-wave = tfmeta.episodes.sinusoid_parameters([3], seed=1000)
+wave = tfmeta.episodes.sinusoid.parameters([3], seed=1000)
 amplitude, phase = (float(np.asarray(wave[name])[0]) for name in ("amplitude", "phase"))
 x = np.linspace(-5, 5, 200, dtype="float32")[:, None]
 points = np.linspace(-4.5, -0.5, 5, dtype="float32")[:, None]

@@ -8,7 +8,16 @@ import tasks
 import tensorflow as tf
 
 import tfmeta
-from tfmeta.learners import MAML, Finetune, MetaModel, ProtoNet
+from tfmeta.learners import (
+    ANIL,
+    BOIL,
+    MAML,
+    Finetune,
+    MetaModel,
+    MetaSGD,
+    ProtoNet,
+    Reptile,
+)
 
 
 @keras.saving.register_keras_serializable("tests")
@@ -100,6 +109,11 @@ ROWS = {
     ),
     "MAML-strided": Row(lambda: MAML(small_convolutional(norm=False), **RATE), MAML, True),
     "Finetune": Row(lambda: Finetune(tasks.dense(), inner_learning_rate=0.05), Finetune),
+    "ANIL": Row(lambda: ANIL(tasks.dense(), **RATE), ANIL),
+    "ANIL-convolutional": Row(lambda: ANIL(small_convolutional(), **RATE), ANIL, True, False),
+    "BOIL": Row(lambda: BOIL(small_convolutional(norm=False), **RATE), BOIL, True),
+    "MetaSGD": Row(lambda: MetaSGD(tasks.dense(), **RATE), MetaSGD),
+    "Reptile": Row(lambda: Reptile(tasks.dense(), **RATE), Reptile),
     "ProtoNet": Row(lambda: ProtoNet(small_convolutional()), ProtoNet, True, False, True),
     "ProtoNet-dense": Row(
         lambda: ProtoNet(tfmeta.networks.mlp((4, 4, 1), 5, hidden=(8,))), ProtoNet, True, True, True

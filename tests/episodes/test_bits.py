@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfmeta.episodes import bits as rng
-from tfmeta.episodes import classification, sinusoid_parameters
+from tfmeta.episodes import classification, sinusoid
 from tfmeta.types import ClassDataset
 
 GAMMA = 0x9E3779B97F4A7C15
@@ -76,6 +76,6 @@ def test_golden_rows():
 
 
 def test_golden_sinusoids():
-    found = sinusoid_parameters([0, 1, 1000], seed=0)
+    found = sinusoid.parameters([0, 1, 1000], seed=0)
     np.testing.assert_allclose(found["amplitude"], GOLDEN_AMPLITUDE, rtol=1e-6)
     np.testing.assert_allclose(found["phase"], GOLDEN_PHASE, rtol=1e-6)

@@ -60,7 +60,8 @@ def test_moments_have_the_second_derivative_of_the_formula():
 
 
 def test_gradient_steps_keep_the_path():
-    def loss(weights, state):
+    def loss(weights, state, t):
+        assert t == state
         return tf.reduce_sum(weights[0] ** 2), state + 1
 
     path, state, losses = gradient_steps(loss, [tf.constant([8.0])], 0, SGD(0.25), 3, False)

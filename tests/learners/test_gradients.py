@@ -7,7 +7,7 @@ import tasks
 import tensorflow as tf
 
 import tfmeta
-from tfmeta.learners import MAML, Finetune, ProtoNet
+from tfmeta.learners import ANIL, BOIL, MAML, Finetune, MetaSGD, ProtoNet
 
 
 def outer_loss_and_gradients(learner, episodes):
@@ -98,6 +98,17 @@ def test_protonet_against_central_differences():
     learner.compile(optimizer="sgd", loss=tasks.CROSSENTROPY)
     episodes = tasks.images(shots=2, dtype="float64")
     assert relative_error_along(learner, episodes) < 1e-6
+
+
+@pytest.mark.parametrize("cls", [ANIL, BOIL, MetaSGD])
+@pytest.mark.parametrize("checkpoint", [False, True])
+def test_family_against_central_differences(cls, checkpoint):
+    network = tasks.convolutional(dtype="float64")
+    learner = cls(
+        network, inner_learning_rate=0.1, inner_steps=3, checkpoint_inner_steps=checkpoint
+    )
+    learner.compile(optimizer="sgd", loss=tasks.CROSSENTROPY)
+    assert relative_error_along(learner, tasks.images(dtype="float64")) < 1e-6
 
 
 class Quadratic(keras.layers.Layer):

@@ -1,6 +1,23 @@
 """Episodes as plain `tf.data.Dataset` pipelines."""
 
 from tfmeta.episodes.classes import classification
-from tfmeta.episodes.families import sinusoid, sinusoid_parameters
+from tfmeta.episodes.families import (
+    family,
+    harmonic,
+    line,
+    linear,
+    mixture,
+    polynomial,
+    sinusoid,
+)
 
-__all__ = ["classification", "sinusoid", "sinusoid_parameters"]
+__all__ = [
+    "classification",
+    "family",
+    "harmonic",
+    "line",
+    "linear",
+    "mixture",
+    "polynomial",
+    "sinusoid",
+]

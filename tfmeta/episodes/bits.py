@@ -56,6 +56,11 @@ def uniform(bits, low, high):
     return low + (high - low) * unit
 
 
+def normal(bits):
+    """Standard normal random numbers, float32 in the shape of `bits`; none is beyond 5.3."""
+    return tf.math.ndtri(uniform(bits, 2.0**-24, 1 - 2.0**-24))
+
+
 def integers(bits, bound):
     """Random integers in `0..bound-1`.
 

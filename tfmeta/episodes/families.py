@@ -1,5 +1,6 @@
 """Regression episodes: each task is one function of a family."""
 
+import functools
 import math
 
 import tensorflow as tf
@@ -8,102 +9,231 @@ from tfmeta.episodes import bits as rng
 from tfmeta.episodes.stream import check_integer, check_stream, stream
 from tfmeta.types import Episode, Examples
 
-_SINUSOID = {"amplitude": (0.1, 5.0), "phase": (0.0, math.pi)}
 
+def family(*, inputs=(-5.0, 5.0), **ranges):
+    """Make regression episodes of a function of x and of parameters drawn for each task.
 
-def sinusoid(
-    shots=10,
-    queries=10,
-    meta_batch_size=25,
-    seed=0,
-    count=None,
-    *,
-    start=0,
-    step=1,
-):
-    """Meta-batches of sinusoid regression tasks, `y = amplitude * sin(x - phase)`.
+    The function, decorated, becomes one that returns a `tf.data.Dataset`:
 
-    The amplitude is uniform in 0.1..5 and the phase in 0..pi, drawn for each task; x is
-    uniform in -5..5. Episode number i depends on `shots`, `queries`, `seed` and i only, and
-    its amplitude and phase on `seed` and i only: see `sinusoid_parameters`. Worker w of W
-    passes `start=w, step=W`; a run that resumes after i episodes passes `start=i`.
+        @tfmeta.episodes.family(slope=(-3.0, 3.0))
+        def ray(x, slope):
+            return slope * x
+
+        ray(shots=5, meta_batch_size=25)      # endless meta-batches
+        ray.parameters([0, 1, 2], seed=0)     # {"slope": the first three tasks' slopes}
+
+    Arguments of the new function: `shots=10` and `queries=10`, support and query points a task;
+    `meta_batch_size=25`; `seed=0`; `count=None`, the number of tasks, the same on every pass, None
+    for an endless stream; and by name `start=0` and `step=1`, the number of the first episode and
+    the distance between neighbours: worker w of W passes `start=w, step=W`. Its elements are
+    `Episode(support, query)`, each `Examples` of float32 x `[B, K, 1]`, y `[B, K, 1]` and mask
+    `[B, K]` (ones). Episode number i depends on `shots`, `queries`, `seed` and i only, its
+    parameters on `seed` and i only.
 
     Args:
-        shots: K, support points per task.
-        queries: Q, query points per task.
-        meta_batch_size: B, tasks per element.
-        seed: int.
-        count: number of tasks, the same on every pass; `None` for an endless stream. When
-            it is no multiple of `meta_batch_size`, the last element is smaller.
-        start: number of the first episode.
-        step: distance between the numbers of neighbouring episodes.
+        inputs: `(low, high)`, the range that x is uniform in; or a function of a standard normal
+            number `[E, rows, 1]` and the parameters `[E, 1, 1]` to x.
+        **ranges: for each parameter `(low, high)`, the range that it is uniform in, or "normal"
+            for a standard normal one.
 
     Returns:
-        `tf.data.Dataset` of `Episode(support, query)`, each `Examples` of float32
-        x `[B, K, 1]`, y `[B, K, 1]` and mask `[B, K]` (ones); the query has Q rows.
+        A decorator of functions `(x [E, rows, 1], **parameters [E, 1, 1])` to y `[E, rows, 1]`.
 
     Raises:
-        ValueError: an argument is out of range.
+        ValueError: of the new function, if an argument is out of range.
+    """
+    draws = {name: _distribution(name, given) for name, given in ranges.items()}
+
+    def draw_inputs(bits, parameters):
+        if callable(inputs):
+            return inputs(rng.normal(bits), **parameters)
+        return rng.uniform(bits, *inputs)
+
+    def decorate(value):
+        def draw_parameters(bits):
+            return {
+                name: draw(row)
+                for (name, draw), row in zip(draws.items(), tf.unstack(bits), strict=True)
+            }
+
+        return _episodes_of(value, len(draws), draw_parameters, draw_inputs, value)
+
+    return decorate
+
+
+def mixture(*families):
+    """Episodes whose tasks come from several families, each as likely as the others.
+
+        modes = tfmeta.episodes.mixture(tfmeta.episodes.sinusoid, tfmeta.episodes.line)
+        modes(shots=10, meta_batch_size=25)
+        modes.parameters([0, 1])     # {"family": 0 or 1, "sinusoid": {...}, "line": {...}}
+
+    Args:
+        *families: functions that `family` made, at least two.
+
+    Returns:
+        A function like those of `family`. Its parameters are the number of a task's family,
+        int32, and what each family draws, whether it is the task's or not.
+
+    Raises:
+        ValueError: fewer than two families, two of one name, or something else.
+    """
+    names = [getattr(f, "__name__", repr(f)) for f in families]
+    if len(families) < 2 or len({*names}) < len(names) or not all(map(_is_family, families)):
+        raise ValueError(
+            "Expected at least two different functions made by tfmeta.episodes.family. Received: "
+            f"{names}."
+        )
+    counts = [f.draws for f in families]
+
+    def draw_parameters(bits):
+        which, *rest = tf.split(bits, [1, *counts])
+        drawn = {n: f.from_bits(b) for n, f, b in zip(names, families, rest, strict=True)}
+        return {"family": rng.integers(which[0], len(families)), **drawn}
+
+    def choose(call, parameters):
+        which = parameters["family"]
+        results = [call(f, parameters[n]) for n, f in zip(names, families, strict=True)]
+        picks = [tf.where(which == i, r, tf.zeros_like(r)) for i, r in enumerate(results)]
+        return tf.add_n(picks)
+
+    def value(x, **parameters):
+        return choose(lambda f, own: f.value(x, **own), parameters)
+
+    def draw_inputs(bits, parameters):
+        return choose(lambda f, own: f.inputs(bits, own), parameters)
+
+    value.__name__ = "_or_".join(names)
+    value.__doc__ = f"Tasks of the families {', '.join(names)}."
+    return _episodes_of(value, 1 + sum(counts), draw_parameters, draw_inputs, value)
+
+
+def _episodes_of(value, draws, draw_parameters, draw_inputs, named):
+    """The function that a family is: see `family`."""
+
+    def episodes(shots=10, queries=10, meta_batch_size=25, seed=0, count=None, *, start=0, step=1):
+        shots, queries = check_integer("shots", shots, 1), check_integer("queries", queries, 1)
+        check_stream(meta_batch_size, seed, count, start, step)
+
+        def examples(bits, parameters):
+            x = draw_inputs(tf.transpose(bits)[:, :, tf.newaxis], parameters)
+            return Examples(x, value(x, **parameters), tf.ones_like(x[:, :, 0]))
+
+        def sample(numbers):
+            bits = rng.random_bits(seed, numbers, draws + shots + queries)
+            own, support, query = tf.split(bits, [draws, shots, queries])
+            parameters = tf.nest.map_structure(
+                lambda p: p[:, tf.newaxis, tf.newaxis], draw_parameters(own)
+            )
+            return Episode(examples(support, parameters), examples(query, parameters))
+
+        return stream(sample, meta_batch_size=meta_batch_size, count=count, start=start, step=step)
+
+    def parameters(numbers, seed=0):
+        """The parameters of tasks, for plots.
+
+        Args:
+            numbers: integers `[E]`, episode numbers.
+            seed: the seed given to the episodes.
+
+        Returns:
+            dict of tensors `[E]`, one a parameter.
+        """
+        numbers = tf.convert_to_tensor(numbers, tf.int64)
+        return draw_parameters(rng.random_bits(check_integer("seed", seed), numbers, draws))
+
+    functools.update_wrapper(episodes, named)
+    del episodes.__wrapped__  # its arguments are others
+    episodes.parameters, episodes.value, episodes.inputs = parameters, value, draw_inputs
+    episodes.draws, episodes.from_bits = draws, draw_parameters
+    return episodes
+
+
+def _is_family(function):
+    return hasattr(function, "from_bits")
+
+
+def _distribution(name, given):
+    if given == "normal":
+        return rng.normal
+    if not (isinstance(given, tuple | list) and len(given) == 2 and given[0] <= given[1]):
+        raise ValueError(f'Expected {name} to be (low, high) or "normal". Received: {given!r}.')
+    return functools.partial(rng.uniform, low=given[0], high=given[1])
+
+
+@family(amplitude=(0.1, 5.0), phase=(0.0, math.pi))
+def sinusoid(x, amplitude, phase):
+    """Meta-batches of sinusoids, `y = amplitude * sin(x - phase)`.
+
+    The amplitude is uniform in 0.1..5, the phase in 0..pi, x in -5..5. Arguments and elements:
+    `tfmeta.episodes.family`; the parameters of the tasks: `sinusoid.parameters`.
 
     Reference:
         Finn, Abbeel and Levine, "Model-agnostic meta-learning for fast adaptation of deep
         networks" (2017), section 5.1. https://arxiv.org/abs/1703.03400
     """
-
-    def value(x, amplitude, phase):
-        return amplitude * tf.sin(x - phase)
-
-    check_stream(meta_batch_size, seed, count, start, step)
-    draw = _task_sampler(value, _SINUSOID, (-5.0, 5.0), shots, queries, seed)
-    return stream(draw, meta_batch_size=meta_batch_size, count=count, start=start, step=step)
+    return amplitude * tf.sin(x - phase)
 
 
-def sinusoid_parameters(numbers, seed=0):
-    """Amplitude and phase of the tasks that `sinusoid` makes, for plots.
+@family(slope=(-3.0, 3.0), intercept=(-3.0, 3.0))
+def line(x, slope, intercept):
+    """Meta-batches of lines, `y = slope * x + intercept`.
 
-    Args:
-        numbers: integers `[E]`, episode numbers.
-        seed: the seed given to `sinusoid`.
+    Slope and intercept are uniform in -3..3, x in -5..5. Arguments and elements:
+    `tfmeta.episodes.family`; the parameters of the tasks: `line.parameters`.
 
-    Returns:
-        dict of float32 tensors `[E]`, "amplitude" and "phase".
+    Reference:
+        Finn, Xu and Levine, "Probabilistic model-agnostic meta-learning" (2018), whose tasks are
+        `mixture(sinusoid, line)`, with noise. https://arxiv.org/abs/1806.02817
     """
-    numbers = tf.convert_to_tensor(numbers, tf.int64)
-    seed = check_integer("seed", seed)
-    return _parameters(rng.random_bits(seed, numbers, len(_SINUSOID)), _SINUSOID)
+    return slope * x + intercept
 
 
-def _parameters(bits, ranges):
-    """Each parameter of the family, `[E]`, from the first random numbers of each episode."""
-    names = zip(ranges.items(), tf.unstack(bits[: len(ranges)]), strict=True)
-    return {name: rng.uniform(row, low, high) for (name, (low, high)), row in names}
+@family(slope=(-3.0, 3.0))
+def linear(x, slope):
+    """Meta-batches of lines through the origin, `y = slope * x`.
 
-
-def _task_sampler(value, ranges, x_range, shots, queries, seed):
-    """A function from episode numbers to episodes of one family of functions.
-
-    Args:
-        value: function `(x [E, rows, 1], **parameters [E, 1, 1])` to y `[E, rows, 1]`.
-        ranges: dict from parameter to the range `(low, high)` it is drawn from.
-        x_range: `(low, high)` of the inputs.
-        shots: K.
-        queries: Q.
-        seed: int.
-
-    Returns:
-        function from int64 `[E]` to `Episode`.
+    The slope is uniform in -3..3, x in -5..5. One example without noise tells the task. Arguments
+    and elements: `tfmeta.episodes.family`; the slopes: `linear.parameters`.
     """
-    shots, queries = check_integer("shots", shots, 1), check_integer("queries", queries, 1)
+    return slope * x
 
-    def examples(bits, parameters):
-        x = rng.uniform(tf.transpose(bits), *x_range)[:, :, tf.newaxis]
-        return Examples(x, value(x, **parameters), tf.ones_like(x[:, :, 0]))
 
-    def sample(numbers):
-        bits = rng.random_bits(seed, numbers, len(ranges) + shots + queries)
-        parameters = _parameters(bits, ranges)
-        parameters = {name: p[:, tf.newaxis, tf.newaxis] for name, p in parameters.items()}
-        _, support, query = tf.split(bits, [len(ranges), shots, queries])
-        return Episode(examples(support, parameters), examples(query, parameters))
+@family(inputs=(-2.0, 2.0), a=(-1.0, 1.0), b=(-1.0, 1.0), c=(-1.0, 1.0), d=(-1.0, 1.0))
+def polynomial(x, a, b, c, d):
+    """Meta-batches of cubic polynomials, `y = a + b x + c x^2 + d x^3`.
 
-    return sample
+    The coefficients are uniform in -1..1, x in -2..2. Arguments and elements:
+    `tfmeta.episodes.family`; the coefficients: `polynomial.parameters`.
+    """
+    return a + x * (b + x * (c + x * d))
+
+
+def _around_center(normal, center, **_):
+    return center + normal
+
+
+@family(
+    inputs=_around_center,
+    center=(-4.0, 4.0),
+    frequency=(5.0, 7.0),
+    phase_1=(0.0, 2 * math.pi),
+    phase_2=(0.0, 2 * math.pi),
+    amplitude_1="normal",
+    amplitude_2="normal",
+)
+def harmonic(x, center, frequency, phase_1, phase_2, amplitude_1, amplitude_2):
+    """Meta-batches of two sine waves, the second of twice the frequency, without noise:
+
+        y = amplitude_1 sin(frequency x + phase_1) + amplitude_2 sin(2 frequency x + phase_2)
+
+    The frequency is uniform in 5..7, the phases in 0..2 pi, the amplitudes are standard normal;
+    x is normal with standard deviation 1 around a center uniform in -4..4. Arguments and elements:
+    `tfmeta.episodes.family`; the parameters of the tasks: `harmonic.parameters`.
+
+    Reference:
+        Lacoste et al., "Uncertainty in multitask transfer learning" (2018), as in torchmeta.
+        https://arxiv.org/abs/1806.07528
+    """
+    first = amplitude_1 * tf.sin(frequency * x + phase_1)
+    return first + amplitude_2 * tf.sin(2 * frequency * x + phase_2)

@@ -2,7 +2,16 @@
 
 from tfmeta.inner.batch_norm import fused_batch_norm, has_batch_norm
 from tfmeta.inner.loop import gradient_steps
+from tfmeta.inner.meta_parameters import MetaParameters
 from tfmeta.inner.network import call_network
-from tfmeta.inner.rules import SGD
+from tfmeta.inner.rules import SGD, LearnedSGD
 
-__all__ = ["SGD", "call_network", "fused_batch_norm", "gradient_steps", "has_batch_norm"]
+__all__ = [
+    "SGD",
+    "LearnedSGD",
+    "MetaParameters",
+    "call_network",
+    "fused_batch_norm",
+    "gradient_steps",
+    "has_batch_norm",
+]

@@ -1,5 +1,7 @@
 """The inner loop: gradient steps on the support loss."""
 
+import functools
+
 import tensorflow as tf
 
 
@@ -12,7 +14,7 @@ def gradient_steps(
     through unless `first_order`.
 
     Args:
-        loss_fn: function `(weights, state) -> (loss, new_state)`.
+        loss_fn: function `(weights, state, t) -> (loss, new_state)`, t the number of the step.
         weights: list of tensors.
         state: what `loss_fn` hands from one step to the next.
         rule: an init/update pair of `tfmeta.inner.rules`.
@@ -31,10 +33,10 @@ def gradient_steps(
         UnreachedWeights: the support loss does not depend on a weight.
     """
 
-    def step(weights, rule_state, state):
+    def step(t, weights, rule_state, state):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(weights)
-            loss, state = loss_fn(weights, state)
+            loss, state = loss_fn(weights, state, t)
             scaled = loss if loss_scale is None else loss * loss_scale
         gradients = tape.gradient(scaled, weights)
         missing = [i for i, g in enumerate(gradients) if g is None]
@@ -49,11 +51,12 @@ def gradient_steps(
         weights, rule_state = rule.update(gradients, weights, rule_state)
         return weights, rule_state, state, loss
 
-    if checkpoint is not None and not first_order:
-        step = checkpoint(step)
     rule_state, path, losses = rule.init(weights), [weights], []
-    for _ in range(steps):
-        weights, rule_state, state, loss = step(path[-1], rule_state, state)
+    for t in range(steps):
+        one = functools.partial(step, t)
+        if checkpoint is not None and not first_order:
+            one = checkpoint(one)
+        weights, rule_state, state, loss = one(path[-1], rule_state, state)
         path.append(weights)
         losses.append(loss)
     return path, state, losses

@@ -9,24 +9,26 @@ from tfmeta.inner.batch_norm import batch_norm_calls
 from tfmeta.ops.moments import exact_moments
 
 
-def call_network(network, weights, state, x, *, training, batch_statistics):
+def call_network(network, weights, state, x, *, training, batch_statistics, variables=None):
     """Call a network with tensors in the place of its variables. Changes no variable.
 
     Args:
         network: a built `keras.Model`.
-        weights: tensors in the place of `network.trainable_variables`.
+        weights: tensors in the place of `variables`.
         state: tensors in the place of `network.non_trainable_variables` (statistics of
             normalisation layers, states of random seeds).
         x: inputs, `[rows, ...]`.
         training: True turns dropout on.
         batch_statistics: True normalises by the statistics of `x` and puts them, without a
             moving average, into the returned state; False normalises by those in `state`.
+        variables: some of the network's variables; None for `network.trainable_variables`.
 
     Returns:
         `(outputs, new_state)`.
     """
+    variables = network.trainable_variables if variables is None else variables
     mapping = [
-        *zip(network.trainable_variables, weights, strict=True),
+        *zip(variables, weights, strict=True),
         *zip(network.non_trainable_variables, state, strict=True),
     ]
     with (

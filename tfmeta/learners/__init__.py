@@ -1,8 +1,12 @@
 """The catalogue: one algorithm a file."""
 
+from tfmeta.learners.anil import ANIL
 from tfmeta.learners.base import MetaModel
+from tfmeta.learners.boil import BOIL
 from tfmeta.learners.finetune import Finetune
 from tfmeta.learners.maml import MAML
+from tfmeta.learners.meta_sgd import MetaSGD
 from tfmeta.learners.protonet import ProtoNet
+from tfmeta.learners.reptile import Reptile
 
-__all__ = ["MAML", "Finetune", "MetaModel", "ProtoNet"]
+__all__ = ["ANIL", "BOIL", "MAML", "Finetune", "MetaModel", "MetaSGD", "ProtoNet", "Reptile"]

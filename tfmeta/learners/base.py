@@ -40,8 +40,6 @@ class MetaModel(EntryPoints):
         ValueError: an argument is out of its range.
     """
 
-    #: True if `adapt` gives each task weights of its own to run the network on.
-    own_weights = False
     #: True if `adapt` and `predict_query` leave rows with mask 0 out.
     supports_masks = False
 
@@ -70,6 +68,10 @@ class MetaModel(EntryPoints):
     def inner_network(self):
         """The network that is adapted: the one given, or the learner's own layers."""
         return self if self.network is None else self.network
+
+    def own_layers(self):
+        """The layers that each task runs on weights of its own: none, unless `adapt` makes some."""
+        return []
 
     def build(self, input_shape):
         """Make the weights for inputs of this shape, `(None, ...)`."""

@@ -6,7 +6,7 @@ import tensorflow as tf
 from tfmeta.learners import checks, episode_checks, finite, losses, resume
 from tfmeta.learners.metrics import BeforeAdaptation, are_built, build_metrics
 from tfmeta.learners.outer_loop import OuterLoop
-from tfmeta.ops.batching import has_kernel_layers
+from tfmeta.ops.batching import kernel_layers
 
 
 class EntryPoints(OuterLoop):
@@ -45,7 +45,7 @@ class EntryPoints(OuterLoop):
             and self.supports_masks
             and self.distribute_strategy.num_replicas_in_sync == 1
             and all(layer.supports_jit for layer in layers)
-            and not has_kernel_layers(self.inner_network())
+            and not kernel_layers(self.inner_network()._flatten_layers())
         )
 
     def compile_from_config(self, config):

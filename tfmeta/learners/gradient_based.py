@@ -54,7 +54,6 @@ class GradientLearner(MetaModel):
         ValueError: an argument is out of its range.
     """
 
-    own_weights = True
     supports_masks = True
 
     def __init__(
@@ -81,10 +80,42 @@ class GradientLearner(MetaModel):
         self.first_order = first_order
         self.transductive = transductive
         self.checkpoint_inner_steps = checkpoint_inner_steps
+        self.meta_parameters = None
+        if self.built:
+            self.meta_parameters = self.make_meta_parameters()
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        if self.meta_parameters is None:
+            self.meta_parameters = self.make_meta_parameters()
 
     def update_rule(self):
         """The rule of an inner step, an init/update pair of `tfmeta.inner`."""
         return SGD(self.inner_learning_rate)
+
+    def network_weights(self):
+        """The network's trainable variables, without what the learner learns besides."""
+        parameters = self.meta_parameters
+        own = {id(v) for v in parameters.variables} if parameters is not None else set()
+        return [v for v in self.inner_network().trainable_variables if id(v) not in own]
+
+    def make_meta_parameters(self):
+        """`MetaParameters` that are learned besides the network's weights, or None."""
+        return None
+
+    def adapted_positions(self):
+        """Which of `network_weights()` the inner loop changes, a list of positions."""
+        return list(range(len(self.network_weights())))
+
+    def minibatch(self, examples, step):
+        """The rows that an inner step sees: all of the support set."""
+        return examples
+
+    def own_layers(self):
+        weights = self.network_weights()
+        adapted = {id(weights[i]) for i in self.adapted_positions()}
+        layers = self.inner_network()._flatten_layers()
+        return [x for x in layers if any(id(v) in adapted for v in x.trainable_variables)]
 
     def adapt(self, support, training=False, inner_steps=None):
         """Take `inner_steps` gradient steps on the support loss.
@@ -104,30 +135,39 @@ class GradientLearner(MetaModel):
         checks.check_compiled(self, "adapt")
         support = checks.as_examples(self, support)
         steps = self._steps(training) if inner_steps is None else inner_steps
-        weights = [tf.convert_to_tensor(v) for v in self.inner_network().trainable_variables]
+        weights = [tf.convert_to_tensor(v) for v in self.network_weights()]
         if not weights:
             raise ValueError(
                 "Expected a network with trainable weights. Received: none. Set trainable = True."
             )
+        adapted = self.adapted_positions()
         state = [tf.convert_to_tensor(v) for v in self.inner_network().non_trainable_variables]
 
-        def support_loss(weights, state):
-            outputs, state = self.run_network(weights, state, support.x, training, True)
-            return self.task_loss(support, outputs), state
+        def support_loss(fast, carried, t):
+            # Weights that stay are handed on with the state, for gradients of a checkpointed step.
+            weights, state = carried
+            rows = self.minibatch(support, t)
+            outputs, state = self.run_network(
+                _replaced(weights, adapted, fast), state, rows.x, training, True
+            )
+            return self.task_loss(rows, outputs), (weights, state)
 
         try:
-            path, state, losses = gradient_steps(
-                support_loss, weights, state, self.update_rule(), steps, self.first_order,
+            path, (_, state), losses = gradient_steps(
+                support_loss, [weights[i] for i in adapted], (weights, state),
+                self.update_rule(), steps, self.first_order,
                 checkpoint=self._checkpoint(training),
                 loss_scale=_INNER_LOSS_SCALE if self._computes_in_float16() else None,
             )  # fmt: skip
         except UnreachedWeights as error:
-            names = [self.inner_network().trainable_variables[i].path for i in error.positions]
+            variables = self.network_weights()
+            names = [variables[adapted[i]].path for i in error.positions]
             raise ValueError(
                 "Expected the support loss to depend on every trainable weight. Received: no "
                 f"gradient for {names}. Remove these layers from the network, or set their "
                 "`trainable = False`."
             ) from None
+        path = [_replaced(weights, adapted, fast) for fast in path]
         points = [(steps, path[-1])] if last_only else list(enumerate(path))
         return [
             FastWeights(
@@ -148,7 +188,7 @@ class GradientLearner(MetaModel):
     def run_network(self, weights, state, x, training, batch_statistics):
         """Call the network on given weights: `(outputs, new_state)`."""
         return call_network(
-            self.inner_network(), weights, state, x,
+            self.inner_network(), weights, state, x, variables=self.network_weights(),
             training=training, batch_statistics=batch_statistics,
         )  # fmt: skip
 
@@ -203,3 +243,9 @@ class GradientLearner(MetaModel):
             x = keras.KerasTensor((None, *first.query.x.shape[2:]), first.query.x.dtype)
             outputs = self.inner_network().compute_output_spec(x)
             episode_checks.check_ways(outputs.shape[-1], first)
+
+
+def _replaced(weights, positions, values):
+    """`weights`, with `values` at the positions."""
+    new = dict(zip(positions, values, strict=True))
+    return [new.get(i, weight) for i, weight in enumerate(weights)]

@@ -11,7 +11,7 @@ from tfmeta.learners import checks, episode_checks, finite, losses, many_steps
 from tfmeta.learners.metrics import merge_tasks
 from tfmeta.learners.pure import task_scope
 from tfmeta.ops import map_gradients, map_tasks
-from tfmeta.ops.batching import batching_mode, has_kernel_layers
+from tfmeta.ops.batching import batching_mode, kernel_layers
 from tfmeta.ops.pooling import exact_max_pool
 from tfmeta.ops.tasks import number_of_tasks
 from tfmeta.types import Episode
@@ -61,9 +61,7 @@ class OuterLoop(keras.Model):
         return map_tasks(fn, elements, self._batching_mode(elements))
 
     def _batching_mode(self, elements):
-        return batching_mode(
-            self.inner_network(), self.own_weights, self.task_batching, elements, self._in_xla()
-        )
+        return batching_mode(self.own_layers(), self.task_batching, elements, self._in_xla())
 
     def _in_xla(self):
         return bool(self.compiled and self.jit_compile)
@@ -76,8 +74,9 @@ class OuterLoop(keras.Model):
     def _layers_of_a_task(self):
         """Keras's layers made right and fast for the inside of a compiled step."""
         # XLA fuses by itself.
-        own_kernels = self.own_weights and has_kernel_layers(self.inner_network())
-        fuses = own_kernels and not self._in_xla() and not tf.executing_eagerly()
+        fuses = (
+            kernel_layers(self.own_layers()) and not self._in_xla() and not tf.executing_eagerly()
+        )
         with exact_max_pool(self._in_xla()), fused_batch_norm(fuses):
             yield
 
@@ -95,26 +94,30 @@ class OuterLoop(keras.Model):
 
         def task(element):
             episode, seeds = element
-            result = self._run_task(episode, seeds, training=True)
+            result, _ = self.run_task(episode, seeds, training=True)
             return result.loss if scale is None else result.loss * scale, result
 
-        elements = (episodes, self._task_seeds(number_of_tasks(episodes)))
+        elements = self.with_seeds(episodes)
         results, gradients = map_gradients(
             task, elements, self.trainable_variables, self._batching_mode(elements)
         )
         if scale is not None:
             gradients = [g / scale for g in gradients]
-        if self.losses:
-            penalty, extra = self._weight_penalty()
-            gradients = [g if e is None else g + e for g, e in zip(gradients, extra, strict=True)]
-            results = results._replace(loss=results.loss + penalty)
-        return results, gradients
+        return self.with_penalty(results, gradients)
 
-    def _weight_penalty(self):
-        """The sum of the network's weight regularisers, and its gradients, None for no part."""
+    def with_seeds(self, episodes):
+        """What `run_task` takes of each task: the meta-batch, and seeds for its randomness."""
+        return episodes, self._task_seeds(number_of_tasks(episodes))
+
+    def with_penalty(self, results, gradients):
+        """Results and outer gradients, the network's weight regularisers added."""
+        if not self.losses:
+            return results, gradients
         with tf.GradientTape() as tape:
             penalty = tf.add_n([tf.convert_to_tensor(loss) for loss in self.losses])
-        return penalty, tape.gradient(penalty, self.trainable_variables)
+        extra = tape.gradient(penalty, self.trainable_variables)
+        gradients = [g if e is None else g + e for g, e in zip(gradients, extra, strict=True)]
+        return results._replace(loss=results.loss + penalty), gradients
 
     def train_step(self, episodes):
         episodes = Episode(*episodes[:2])
@@ -151,7 +154,7 @@ class OuterLoop(keras.Model):
         episodes = Episode(*episodes[:2])
         episode_checks.assert_masks(self, episodes)
         results, before = self.map_tasks(
-            lambda e: (self._run_task(e, (), training=False), self._run_before(e)), episodes
+            lambda e: (self.run_task(e, (), training=False)[0], self._run_before(e)), episodes
         )
         with tf.control_dependencies(finite.assertions(self, results)):
             return self._update_metrics(episodes.query, results, before)
@@ -162,8 +165,8 @@ class OuterLoop(keras.Model):
             lambda e: self.predict_query(self.adapt(e.support), e.query.x), episodes
         )
 
-    def _run_task(self, episode, seeds, training):
-        """Adapt, predict and score one task, as a pure function."""
+    def run_task(self, episode, seeds, training):
+        """Adapt, predict and score one task, as a pure function: `(TaskResult, adapted)`."""
         with (
             self._layers_of_a_task(),
             task_scope(zip(self._seed_states(), seeds, strict=False)) as scope,
@@ -184,7 +187,7 @@ class OuterLoop(keras.Model):
             result = result._replace(
                 updates={str(i): v for i, v in enumerate(values) if v is not None}
             )
-        return result
+        return result, adapted
 
     def _run_before(self, episode):
         """Predict and score one task without adaptation: `BeforeResult`, or () for None."""

@@ -24,12 +24,11 @@ _KERNEL_LAYERS = ("Conv", "RNN", "LSTM", "GRU")
 _SMALL = 2**18
 
 
-def batching_mode(network, own_weights, asked, elements, in_xla):
-    """Choose the mode for a network.
+def batching_mode(own_layers, asked, elements, in_xla):
+    """Choose the mode for a learner.
 
     Args:
-        network: a built `keras.Model`.
-        own_weights: True if each task runs the network on weights of its own.
+        own_layers: the layers that each task runs on weights of its own.
         asked: one of `MODES`.
         elements: nest of tensors `[B, ...]`, the first of them the support inputs `[B, S, ...]`.
         in_xla: True if the step is compiled by XLA.
@@ -40,35 +39,33 @@ def batching_mode(network, own_weights, asked, elements, in_xla):
     """
     if tf.config.functions_run_eagerly():
         return "loop"
-    if not (own_weights and has_kernel_layers(network)):
+    kernels = kernel_layers(own_layers)
+    if not kernels:
         return "vectorize" if asked == "auto" else asked
     known = all(t.shape.is_fully_defined() for t in tf.nest.flatten(elements))
     if asked == "vectorize" and known:
         return "fold"
-    plain = all(type(layer) is keras.layers.Conv2D for layer in _kernel_layers(network))
+    plain = all(type(layer) is keras.layers.Conv2D for layer in kernels)
     if asked != "auto" or not (known and plain) or in_xla or tf.config.list_logical_devices("GPU"):
         return "loop"
     rows = tf.nest.flatten(elements)[0].shape[1]
-    return "fold" if rows * _largest_features(network) <= _SMALL else "loop"
+    return "fold" if rows * _largest_features(kernels) <= _SMALL else "loop"
 
 
-def has_kernel_layers(network):
-    """True for a network with convolutional or recurrent layers."""
-    return bool(_kernel_layers(network))
-
-
-def _kernel_layers(network):
+def kernel_layers(layers):
+    """The convolutional and recurrent ones of some layers."""
     return [
         layer
-        for layer in network._flatten_layers()
+        for layer in layers
         if any(kind in type(layer).__name__ for kind in _KERNEL_LAYERS)
+        and not isinstance(layer, keras.Model)
     ]
 
 
-def _largest_features(network):
+def _largest_features(kernels):
     """How many numbers a convolution gives for an example; infinity if that is not known."""
     sizes = []
-    for layer in _kernel_layers(network):
+    for layer in kernels:
         shape = layer.output.shape[1:] if layer._inbound_nodes else (None,)
         fast = has_grouped_kernels(tf.as_dtype(layer.compute_dtype))
         sizes.append(tf.TensorShape(shape).num_elements() if fast else None)

@@ -1,0 +1,174 @@
+"""What the gradient learners promise beside MAML: equivalences, closed forms, their own errors."""
+
+import keras
+import numpy as np
+import pytest
+import tasks
+import tensorflow as tf
+
+import tfmeta
+from tfmeta.learners import ANIL, BOIL, MAML, MetaSGD, Reptile
+
+RATE = {"inner_learning_rate": 0.1, "inner_steps": 2}
+
+
+def compiled(learner, loss="mse", **kwargs):
+    learner.compile(keras.optimizers.SGD(0.1), loss, **kwargs)
+    return learner
+
+
+def outer_gradients(learner, episodes):
+    """One a trainable variable, the network's first, NumPy."""
+    return [g.numpy() for g in tf.function(learner.outer_gradients)(episodes)[1]]
+
+
+def assert_gradients_of_maml(learner, convolutional, **arguments):
+    network = tasks.convolutional if convolutional else tasks.dense
+    loss = tasks.CROSSENTROPY if convolutional else "mse"
+    episodes = (tasks.images if convolutional else tasks.regression)(dtype="float64")
+    maml = compiled(MAML(network(dtype="float64"), **RATE, **arguments), loss)
+    expected = outer_gradients(maml, episodes)
+    found = outer_gradients(compiled(learner(network(dtype="float64")), loss), episodes)
+    for a, b in zip(found, expected, strict=False):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("convolutional", [False, True])
+@pytest.mark.parametrize("first_order", [False, True])
+def test_meta_sgd_with_equal_rates_is_maml(convolutional, first_order):
+    assert_gradients_of_maml(
+        lambda network: MetaSGD(network, first_order=first_order, **RATE),
+        convolutional,
+        first_order=first_order,
+    )
+
+
+@pytest.mark.parametrize("convolutional", [False, True])
+@pytest.mark.parametrize("cls", [ANIL, BOIL])
+def test_a_subset_of_every_layer_is_maml(cls, convolutional):
+    def learner(network):
+        names = [layer.name for layer in network.layers if layer.trainable_variables]
+        return cls(network, adapted_layers=names, **RATE)
+
+    assert_gradients_of_maml(learner, convolutional)
+
+
+def test_meta_sgd_in_closed_form():
+    """Support loss (w-s)^2, query loss (w-q)^2: dL/da = -2 (w_1 - q) 2 (w - s)."""
+    network = keras.Sequential(
+        [keras.Input((1,)), keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")]
+    )
+    learner = compiled(MetaSGD(network, inner_learning_rate=0.1))
+    ones = tf.ones((1, 1, 1))
+    support, query = (tfmeta.Examples(ones, y * ones, ones[..., 0]) for y in (3.0, -1.5))
+    episodes = tfmeta.Episode(support, query)
+    moved = 1.0 - 0.1 * 2 * (1.0 - 3.0)
+    by_weight, by_rate = outer_gradients(learner, episodes)
+    np.testing.assert_allclose(by_weight, [[2 * (moved + 1.5) * (1 - 0.2)]], rtol=1e-5)
+    np.testing.assert_allclose(by_rate, [[2 * (moved + 1.5) * -2 * (1.0 - 3.0)]], rtol=1e-5)
+
+
+def test_meta_sgd_learns_its_rates():
+    learner = compiled(MetaSGD(tasks.dense(), **RATE))
+    learner.fit(tasks.dataset(tasks.regression(), 3), verbose=0)
+    rates = learner.meta_parameters.trainable_variables
+    assert [r.shape for r in rates] == [w.shape for w in learner.network.trainable_variables]
+    assert all(np.ptp(r.numpy()) > 0 for r in rates if r.numpy().size > 1)
+
+
+@pytest.mark.parametrize(("cls", "changes"), [(ANIL, {"head"}), (BOIL, {"body", "neck"})])
+def test_subsets_change_their_layers_alone(cls, changes):
+    layers = [keras.layers.Dense(4, "tanh", name=name) for name in ("body", "neck")]
+    network = keras.Sequential([keras.Input((1,)), *layers, keras.layers.Dense(1, name="head")])
+    learner = compiled(cls(network, **RATE))
+    adapted = learner.adapt(tasks.one(tasks.regression().support))
+    for variable, value in zip(network.trainable_variables, adapted.weights, strict=True):
+        moved = not np.array_equal(variable.numpy(), value)
+        assert moved == (variable.path.split("/")[-2] in changes)
+    # Every weight is meta-learned all the same.
+    assert all(np.any(g) for g in outer_gradients(learner, tasks.regression()))
+
+
+def test_subset_of_layers_in_a_model_within():
+    body = keras.Sequential([keras.Input((1,)), keras.layers.Dense(4), keras.layers.Dense(4)])
+    body.name = "body"
+    network = keras.Sequential([keras.Input((1,)), body, keras.layers.Dense(1, name="head")])
+    assert ANIL(network, adapted_layers=["body"]).adapted_positions() == [0, 1, 2, 3]
+    assert ANIL(network).adapted_positions() == [4, 5]
+    assert BOIL(network).adapted_positions() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda n: ANIL(n, adapted_layers=["hed"]),
+            r"Expected adapted_layers .*Received: \['hed'\]",
+        ),
+        (lambda n: ANIL(n, adapted_layers=[]), r"Expected adapted_layers to name"),
+        (lambda n: BOIL(n, adapted_layers="dense"), r"a string\. Give \['dense'\]"),
+        (lambda n: Reptile(n, inner_batch_size=0), r"Expected inner_batch_size .*Received: 0"),
+        (lambda n: MetaSGD(n, inner_learning_rate=0), r"Expected inner_learning_rate > 0"),
+    ],
+)
+def test_bad_arguments(make, message):
+    with pytest.raises(ValueError, match=message):
+        make(tasks.dense())
+
+
+def test_boil_needs_a_body():
+    network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    with pytest.raises(ValueError, match="Expected a network with a body below its head"):
+        BOIL(network)
+
+
+def linear():
+    network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    network.set_weights([np.array([[0.5]], "float32"), np.array([0.2], "float32")])
+    return network
+
+
+def reptile_by_hand(x, y, steps, rate, batches):
+    """`w - w_T` of a line fitted by gradient descent on minibatches, NumPy."""
+    slope, offset = 0.5, 0.2
+    for t in range(steps):
+        rows = slice(t % batches, None, batches)
+        error = slope * x[rows] + offset - y[rows]
+        slope, offset = (
+            slope - rate * np.mean(2 * error * x[rows]),
+            offset - rate * np.mean(2 * error),
+        )
+    return 0.5 - slope, 0.2 - offset
+
+
+@pytest.mark.parametrize(("size", "batches"), [(None, 1), (5, 2), (4, 3), (100, 1)])
+@pytest.mark.parametrize("steps", [1, 3])
+def test_reptile_moves_towards_what_the_tasks_become(steps, size, batches):
+    episodes = tasks.regression(rows=5)
+    learner = compiled(
+        Reptile(linear(), inner_learning_rate=0.05, inner_steps=steps, inner_batch_size=size)
+    )
+    expected = []
+    for i in range(episodes.support.x.shape[0]):
+        x, y = (np.concatenate([getattr(e, axis)[i] for e in episodes])[:, 0] for axis in "xy")
+        expected.append(reptile_by_hand(x, y, steps, 0.05, batches))
+    found = [g.ravel()[0] for g in outer_gradients(learner, episodes)]
+    np.testing.assert_allclose(found, np.mean(expected, axis=0), rtol=1e-4)
+
+
+def test_a_step_of_reptile_has_the_direction_of_the_gradient():
+    episodes = tasks.regression()
+    learner = compiled(Reptile(tasks.dense(), inner_learning_rate=0.05, inner_steps=1))
+    joint = compiled(MAML(tasks.dense(), inner_steps=0))
+    everything = tf.nest.map_structure(lambda s, q: tf.concat([s, q], 1), *episodes)
+    expected = outer_gradients(joint, episodes._replace(support=everything, query=everything))
+    for a, b in zip(outer_gradients(learner, episodes), expected, strict=True):
+        np.testing.assert_allclose(a, 0.05 * b, rtol=1e-4, atol=1e-7)
+
+
+def test_reptile_adapts_to_the_support_set_alone():
+    support = tasks.one(tasks.regression().support)
+    reptile = compiled(Reptile(tasks.dense(), inner_learning_rate=0.05, evaluation_steps=3))
+    maml = compiled(MAML(tasks.dense(), inner_learning_rate=0.05, inner_steps=3))
+    for a, b in zip(reptile.adapt(support).weights, maml.adapt(support).weights, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6)

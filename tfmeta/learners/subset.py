@@ -1,0 +1,55 @@
+"""What the learners share that adapt some of a network's layers."""
+
+from tfmeta.learners.gradient_based import GradientLearner
+
+
+class SubsetLearner(GradientLearner):
+    """Base of the learners whose inner loop changes the weights of some layers alone.
+
+    Args:
+        network: a `keras.Model`, or None for a subclass with `call`.
+        adapted_layers: names of the layers that the inner loop changes, or of models that hold
+            them; None for the learner's default.
+        **kwargs: as in `GradientLearner`.
+
+    Raises:
+        ValueError: a name is not one of the network's layers with weights.
+    """
+
+    def __init__(self, network=None, *, adapted_layers=None, **kwargs):
+        super().__init__(network, **kwargs)
+        if isinstance(adapted_layers, str):
+            raise ValueError(
+                f"Expected adapted_layers to be a list of names. Received: {adapted_layers!r}, "
+                f"a string. Give [{adapted_layers!r}]."
+            )
+        self.adapted_layers = None if adapted_layers is None else list(adapted_layers)
+        if self.built:
+            self.adapted_positions()
+
+    def default_layers(self, layers):
+        """Those of the layers with weights, first to last, that are adapted by default."""
+        raise NotImplementedError
+
+    def adapted_positions(self):
+        weights = {id(v): i for i, v in enumerate(self.network_weights())}
+        network = self.inner_network()
+        layers = [
+            layer
+            for layer in network._flatten_layers(include_self=False)
+            if any(id(v) in weights for v in layer.trainable_variables)
+        ]
+        if self.adapted_layers is None:
+            leaves = [x for x in layers if not list(x._flatten_layers(include_self=False))]
+            chosen = self.default_layers(leaves)
+        else:
+            names = [layer.name for layer in layers]
+            unknown = [name for name in self.adapted_layers if name not in names]
+            if unknown or not self.adapted_layers:
+                raise ValueError(
+                    f"Expected adapted_layers to name some of the network's layers with weights, "
+                    f"{names}. Received: {self.adapted_layers}."
+                )
+            chosen = [layer for layer in layers if layer.name in self.adapted_layers]
+        found = {weights[id(v)] for x in chosen for v in x.trainable_variables if id(v) in weights}
+        return sorted(found)
