@@ -11,8 +11,10 @@ import tfmeta
 from tfmeta.learners import (
     ANIL,
     BOIL,
+    CAVIA,
     MAML,
     Finetune,
+    MetaCurvature,
     MetaModel,
     MetaSGD,
     ProtoNet,
@@ -112,6 +114,11 @@ ROWS = {
     "ANIL": Row(lambda: ANIL(tasks.dense(), **RATE), ANIL),
     "ANIL-convolutional": Row(lambda: ANIL(small_convolutional(), **RATE), ANIL, True, False),
     "BOIL": Row(lambda: BOIL(small_convolutional(norm=False), **RATE), BOIL, True),
+    "CAVIA": Row(lambda: CAVIA(tasks.dense(), inner_steps=2, inner_learning_rate=0.5), CAVIA),
+    "CAVIA-convolutional": Row(
+        lambda: CAVIA(small_convolutional(), inner_learning_rate=0.5), CAVIA, True, False
+    ),
+    "MetaCurvature": Row(lambda: MetaCurvature(tasks.dense(), **RATE), MetaCurvature),
     "MetaSGD": Row(lambda: MetaSGD(tasks.dense(), **RATE), MetaSGD),
     "Reptile": Row(lambda: Reptile(tasks.dense(), **RATE), Reptile),
     "ProtoNet": Row(lambda: ProtoNet(small_convolutional()), ProtoNet, True, False, True),

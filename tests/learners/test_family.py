@@ -7,7 +7,7 @@ import tasks
 import tensorflow as tf
 
 import tfmeta
-from tfmeta.learners import ANIL, BOIL, MAML, MetaSGD, Reptile
+from tfmeta.learners import ANIL, BOIL, CAVIA, MAML, MetaCurvature, MetaSGD, Reptile
 
 RATE = {"inner_learning_rate": 0.1, "inner_steps": 2}
 
@@ -51,6 +51,88 @@ def test_a_subset_of_every_layer_is_maml(cls, convolutional):
         return cls(network, adapted_layers=names, **RATE)
 
     assert_gradients_of_maml(learner, convolutional)
+
+
+@pytest.mark.parametrize("convolutional", [False, True])
+def test_meta_curvature_at_the_identity_is_maml(convolutional):
+    assert_gradients_of_maml(lambda network: MetaCurvature(network, **RATE), convolutional)
+
+
+def test_meta_curvature_bends_each_axis():
+    """One step on known matrices, against NumPy."""
+    network = tasks.convolutional(norm=False)
+    curved = compiled(MetaCurvature(network, inner_learning_rate=0.1), tasks.CROSSENTROPY)
+    plain = compiled(MAML(network, inner_learning_rate=0.1), tasks.CROSSENTROPY)
+    random = np.random.default_rng(0)
+    for variable in curved.meta_parameters.trainable_variables:
+        variable.assign(random.normal(size=variable.shape))
+    support = tasks.one(tasks.images().support)
+    start = [w.numpy() for w in network.trainable_variables]
+    moved, unbent = (np.array(m.adapt(support).weights[2]) for m in (curved, plain))
+    kernel = start[2]
+    assert kernel.shape == (3, 3, 3, 4)
+    # After those of the first kernel and bias: out, in and places.
+    out, inputs, places = (v.numpy() for v in curved.meta_parameters.trainable_variables[4:7])
+    gradient = ((kernel - unbent) / 0.1).reshape(9, 3, 4)
+    bent = np.einsum("sio,po,qi,rs->rqp", gradient, out, inputs, places).reshape(kernel.shape)
+    np.testing.assert_allclose(moved, kernel - 0.1 * bent, rtol=1e-3, atol=1e-5)
+
+
+def test_cavia_with_all_biases_for_its_context_is_maml_on_the_biases():
+    class OnlyBiases(MAML):
+        def adapted_positions(self):
+            weights = self.network_weights()
+            return [i for i, w in enumerate(weights) if w.path.endswith("bias")]
+
+    episodes = tasks.regression(dtype="float64")
+    network = tasks.dense(dtype="float64")
+    units = [layer.units for layer in network.layers]
+    names = [layer.name for layer in network.layers]
+    learner = compiled(CAVIA(network, context_size=sum(units), context_layers=names, **RATE))
+    selections = np.split(np.eye(sum(units)), np.cumsum(units)[:-1], axis=1)
+    for variable, columns in zip(learner.meta_parameters.variables, selections, strict=True):
+        variable.assign(columns)
+    expected = outer_gradients(compiled(OnlyBiases(tasks.dense(dtype="float64"), **RATE)), episodes)
+    found = outer_gradients(learner, episodes)
+    for a, b in zip(found, expected, strict=False):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+
+
+def test_cavia_in_a_dense_layer_is_a_context_among_the_inputs():
+    network = tasks.dense()
+    learner = compiled(CAVIA(network, context_size=2, inner_learning_rate=0.5))
+    first = network.layers[0]
+    (matrix,) = learner.meta_parameters.trainable_variables
+    support = tasks.one(tasks.regression().support)
+    x = np.array(support.x)
+
+    def loss(context):
+        inputs = tf.concat([x, tf.tile(context[None], (len(x), 1))], 1)
+        kernel = tf.concat([first.kernel, matrix], 0)
+        outputs = first.activation(inputs @ kernel + first.bias)
+        for layer in network.layers[1:]:
+            outputs = layer(outputs)
+        return tf.reduce_mean((outputs - support.y) ** 2)
+
+    context = tf.zeros(2)
+    with tf.GradientTape() as tape:
+        tape.watch(context)
+        value = loss(context)
+    context -= 0.5 * tape.gradient(value, context)
+    adapted = learner.adapt(support)
+    found = np.mean((learner.predict_query(adapted, x) - support.y) ** 2)
+    np.testing.assert_allclose(found, loss(context), rtol=1e-5)
+
+
+def test_cavia_shifts_the_normalisation_after_the_first_layer():
+    network = tasks.convolutional()
+    learner = CAVIA(network)
+    paths = [learner.network_weights()[i].path.rsplit("/", 1)[-1] for i in learner.shifted()]
+    assert paths == ["beta", "gamma"]
+    head = network.layers[-1].name
+    learner = CAVIA(network, context_layers=[head])
+    (position,) = learner.shifted()
+    assert learner.network_weights()[position] is network.layers[-1].bias
 
 
 def test_meta_sgd_in_closed_form():
@@ -107,6 +189,8 @@ def test_subset_of_layers_in_a_model_within():
         ),
         (lambda n: ANIL(n, adapted_layers=[]), r"Expected adapted_layers to name"),
         (lambda n: BOIL(n, adapted_layers="dense"), r"a string\. Give \['dense'\]"),
+        (lambda n: CAVIA(n, context_size=0), r"Expected context_size .*Received: 0"),
+        (lambda n: CAVIA(n, context_layers=["x"]), r"Expected context_layers .*Received: \['x'\]"),
         (lambda n: Reptile(n, inner_batch_size=0), r"Expected inner_batch_size .*Received: 0"),
         (lambda n: MetaSGD(n, inner_learning_rate=0), r"Expected inner_learning_rate > 0"),
     ],

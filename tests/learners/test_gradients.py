@@ -7,7 +7,16 @@ import tasks
 import tensorflow as tf
 
 import tfmeta
-from tfmeta.learners import ANIL, BOIL, MAML, Finetune, MetaSGD, ProtoNet
+from tfmeta.learners import (
+    ANIL,
+    BOIL,
+    CAVIA,
+    MAML,
+    Finetune,
+    MetaCurvature,
+    MetaSGD,
+    ProtoNet,
+)
 
 
 def outer_loss_and_gradients(learner, episodes):
@@ -100,7 +109,7 @@ def test_protonet_against_central_differences():
     assert relative_error_along(learner, episodes) < 1e-6
 
 
-@pytest.mark.parametrize("cls", [ANIL, BOIL, MetaSGD])
+@pytest.mark.parametrize("cls", [ANIL, BOIL, CAVIA, MetaCurvature, MetaSGD])
 @pytest.mark.parametrize("checkpoint", [False, True])
 def test_family_against_central_differences(cls, checkpoint):
     network = tasks.convolutional(dtype="float64")

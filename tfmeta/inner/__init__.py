@@ -4,10 +4,11 @@ from tfmeta.inner.batch_norm import fused_batch_norm, has_batch_norm
 from tfmeta.inner.loop import gradient_steps
 from tfmeta.inner.meta_parameters import MetaParameters
 from tfmeta.inner.network import call_network
-from tfmeta.inner.rules import SGD, LearnedSGD
+from tfmeta.inner.rules import SGD, CurvedSGD, LearnedSGD
 
 __all__ = [
     "SGD",
+    "CurvedSGD",
     "LearnedSGD",
     "MetaParameters",
     "call_network",

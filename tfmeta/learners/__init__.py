@@ -3,10 +3,23 @@
 from tfmeta.learners.anil import ANIL
 from tfmeta.learners.base import MetaModel
 from tfmeta.learners.boil import BOIL
+from tfmeta.learners.cavia import CAVIA
 from tfmeta.learners.finetune import Finetune
 from tfmeta.learners.maml import MAML
+from tfmeta.learners.meta_curvature import MetaCurvature
 from tfmeta.learners.meta_sgd import MetaSGD
 from tfmeta.learners.protonet import ProtoNet
 from tfmeta.learners.reptile import Reptile
 
-__all__ = ["ANIL", "BOIL", "MAML", "Finetune", "MetaModel", "MetaSGD", "ProtoNet", "Reptile"]
+__all__ = [
+    "ANIL",
+    "BOIL",
+    "CAVIA",
+    "MAML",
+    "Finetune",
+    "MetaCurvature",
+    "MetaModel",
+    "MetaSGD",
+    "ProtoNet",
+    "Reptile",
+]

@@ -107,6 +107,28 @@ class GradientLearner(MetaModel):
         """Which of `network_weights()` the inner loop changes, a list of positions."""
         return list(range(len(self.network_weights())))
 
+    def start(self, weights):
+        """What the inner loop changes, tensors, before its first step: here some of `weights`."""
+        return [weights[i] for i in self.adapted_positions()]
+
+    def with_adapted(self, weights, parameters, fast):
+        """The network's weights, given what became of `start`.
+
+        Args:
+            weights: tensors in the place of `network_weights()`.
+            parameters: tensors in the place of `meta_parameters.trainable_variables`.
+            fast: tensors like those of `start`.
+
+        Returns:
+            Tensors in the place of `network_weights()`.
+        """
+        return replaced(weights, self.adapted_positions(), fast)
+
+    def adapted_names(self):
+        """Names for what `start` returns, for messages."""
+        weights = self.network_weights()
+        return [weights[i].path for i in self.adapted_positions()]
+
     def minibatch(self, examples, step):
         """The rows that an inner step sees: all of the support set."""
         return examples
@@ -140,34 +162,34 @@ class GradientLearner(MetaModel):
             raise ValueError(
                 "Expected a network with trainable weights. Received: none. Set trainable = True."
             )
-        adapted = self.adapted_positions()
         state = [tf.convert_to_tensor(v) for v in self.inner_network().non_trainable_variables]
+        learned = self.meta_parameters.trainable_variables if self.meta_parameters else ()
+        parameters = [tf.convert_to_tensor(v) for v in learned]
 
         def support_loss(fast, carried, t):
-            # Weights that stay are handed on with the state, for gradients of a checkpointed step.
-            weights, state = carried
+            # What stays is handed on with the state, for gradients of a checkpointed step.
+            weights, parameters, state = carried
             rows = self.minibatch(support, t)
-            outputs, state = self.run_network(
-                _replaced(weights, adapted, fast), state, rows.x, training, True
-            )
-            return self.task_loss(rows, outputs), (weights, state)
+            current = self.with_adapted(weights, parameters, fast)
+            outputs, state = self.run_network(current, state, rows.x, training, True)
+            return self.task_loss(rows, outputs), (weights, parameters, state)
 
         try:
-            path, (_, state), losses = gradient_steps(
-                support_loss, [weights[i] for i in adapted], (weights, state),
+            path, (_, _, state), losses = gradient_steps(
+                support_loss, self.start(weights), (weights, parameters, state),
                 self.update_rule(), steps, self.first_order,
                 checkpoint=self._checkpoint(training),
                 loss_scale=_INNER_LOSS_SCALE if self._computes_in_float16() else None,
             )  # fmt: skip
         except UnreachedWeights as error:
-            variables = self.network_weights()
-            names = [variables[adapted[i]].path for i in error.positions]
+            names = self.adapted_names()
+            names = [names[i] for i in error.positions]
             raise ValueError(
                 "Expected the support loss to depend on every trainable weight. Received: no "
                 f"gradient for {names}. Remove these layers from the network, or set their "
                 "`trainable = False`."
             ) from None
-        path = [_replaced(weights, adapted, fast) for fast in path]
+        path = [self.with_adapted(weights, parameters, fast) for fast in path]
         points = [(steps, path[-1])] if last_only else list(enumerate(path))
         return [
             FastWeights(
@@ -245,7 +267,7 @@ class GradientLearner(MetaModel):
             episode_checks.check_ways(outputs.shape[-1], first)
 
 
-def _replaced(weights, positions, values):
+def replaced(weights, positions, values):
     """`weights`, with `values` at the positions."""
     new = dict(zip(positions, values, strict=True))
     return [new.get(i, weight) for i, weight in enumerate(weights)]

@@ -32,17 +32,16 @@ class SubsetLearner(GradientLearner):
         raise NotImplementedError
 
     def adapted_positions(self):
-        weights = {id(v): i for i, v in enumerate(self.network_weights())}
-        network = self.inner_network()
-        layers = [
-            layer
-            for layer in network._flatten_layers(include_self=False)
-            if any(id(v) in weights for v in layer.trainable_variables)
-        ]
+        variables, network = self.network_weights(), self.inner_network()
+        weights = {id(v): i for i, v in enumerate(variables)}
         if self.adapted_layers is None:
-            leaves = [x for x in layers if not list(x._flatten_layers(include_self=False))]
-            chosen = self.default_layers(leaves)
+            chosen = self.default_layers(layers_with_weights(network, variables))
         else:
+            layers = [
+                layer
+                for layer in network._flatten_layers(include_self=False)
+                if any(id(v) in weights for v in layer.trainable_variables)
+            ]
             names = [layer.name for layer in layers]
             unknown = [name for name in self.adapted_layers if name not in names]
             if unknown or not self.adapted_layers:
@@ -53,3 +52,14 @@ class SubsetLearner(GradientLearner):
             chosen = [layer for layer in layers if layer.name in self.adapted_layers]
         found = {weights[id(v)] for x in chosen for v in x.trainable_variables if id(v) in weights}
         return sorted(found)
+
+
+def layers_with_weights(network, variables):
+    """The layers of a network, first to last, that hold some of the variables themselves."""
+    wanted = {id(v) for v in variables}
+    return [
+        layer
+        for layer in network._flatten_layers(include_self=False)
+        if not list(layer._flatten_layers(include_self=False))
+        and any(id(v) in wanted for v in layer.trainable_variables)
+    ]

@@ -1,0 +1,60 @@
+"""Meta-Curvature: learn the initialisation, and a transformation of the inner gradients."""
+
+import math
+
+import keras
+import numpy as np
+
+from tfmeta.inner import CurvedSGD, MetaParameters
+from tfmeta.learners.gradient_based import GradientLearner
+
+
+@keras.saving.register_keras_serializable("tfmeta")
+class MetaCurvature(GradientLearner):
+    """Learn an initialisation and, for each weight, matrices that its inner gradient is bent by.
+
+    Inner loop, for each task, with the gradient `G` of a kernel as a tensor over its output
+    channels, input channels and places, and `x_n` the product with a matrix along axis n:
+
+        w_{t+1} = w_t - a * M(grad L_support(w_t)),    M(G) = G x_1 M_o x_2 M_i x_3 M_f
+
+    A dense kernel has no `M_f`; biases, and scales of normalisation, are multiplied elementwise.
+    All matrices start as the identity, where this is MAML.
+
+    Outer loop: the compiled optimizer descends the mean over tasks of `L_query(w_T)` along the
+    initialisation and the matrices.
+
+    Meta-learned: all trainable weights of the network, and the matrices. Adapted: the weights.
+
+    Differs from the paper: the learned transformation of a bias is elementwise, as in learn2learn;
+    normalisation as in `MAML`.
+
+    Args:
+        network: a `keras.Model`, or None for a subclass with `call`.
+        inner_learning_rate: `a`.
+        inner_steps: `T` in training.
+        **kwargs: `evaluation_steps`, `first_order`, `transductive`, `checkpoint_inner_steps`,
+            `task_batching`, `name` and `dtype`, as in `MAML`.
+
+    Reference:
+        Park and Oliva, "Meta-Curvature", NeurIPS 2019, arXiv:1902.03356, section 3.
+    """
+
+    def make_meta_parameters(self):
+        values = {}
+        for i, weight in enumerate(self.network_weights()):
+            *spatial, inputs, outputs = weight.shape if len(weight.shape) > 1 else (None, None)
+            if inputs is None:
+                values[f"bend_{i}"] = np.ones(weight.shape, weight.dtype)
+                continue
+            values[f"out_{i}"] = np.eye(outputs, dtype=weight.dtype)
+            values[f"in_{i}"] = np.eye(inputs, dtype=weight.dtype)
+            if spatial:
+                values[f"places_{i}"] = np.eye(math.prod(spatial), dtype=weight.dtype)
+        return MetaParameters(values, name="curvature")
+
+    def update_rule(self):
+        variables = iter(self.meta_parameters.trainable_variables)
+        counts = [{1: 1, 2: 2}.get(len(w.shape), 3) for w in self.network_weights()]
+        factors = [[next(variables) for _ in range(count)] for count in counts]
+        return CurvedSGD(self.inner_learning_rate, factors)
