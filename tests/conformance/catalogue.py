@@ -9,11 +9,13 @@ import tensorflow as tf
 
 import tfmeta
 from tfmeta.learners import (
+    ALFA,
     ANIL,
     BOIL,
     CAVIA,
     MAML,
     Finetune,
+    ImplicitMAML,
     MetaCurvature,
     MetaModel,
     MetaSGD,
@@ -111,6 +113,10 @@ ROWS = {
     ),
     "MAML-strided": Row(lambda: MAML(small_convolutional(norm=False), **RATE), MAML, True),
     "Finetune": Row(lambda: Finetune(tasks.dense(), inner_learning_rate=0.05), Finetune),
+    "ALFA": Row(lambda: ALFA(tasks.dense(), **RATE), ALFA),
+    "ImplicitMAML": Row(
+        lambda: ImplicitMAML(tasks.dense(), inner_learning_rate=0.05, inner_steps=3), ImplicitMAML
+    ),
     "ANIL": Row(lambda: ANIL(tasks.dense(), **RATE), ANIL),
     "ANIL-convolutional": Row(lambda: ANIL(small_convolutional(), **RATE), ANIL, True, False),
     "BOIL": Row(lambda: BOIL(small_convolutional(norm=False), **RATE), BOIL, True),

@@ -7,7 +7,17 @@ import tasks
 import tensorflow as tf
 
 import tfmeta
-from tfmeta.learners import ANIL, BOIL, CAVIA, MAML, MetaCurvature, MetaSGD, Reptile
+from tfmeta.learners import (
+    ALFA,
+    ANIL,
+    BOIL,
+    CAVIA,
+    MAML,
+    ImplicitMAML,
+    MetaCurvature,
+    MetaSGD,
+    Reptile,
+)
 
 RATE = {"inner_learning_rate": 0.1, "inner_steps": 2}
 
@@ -51,6 +61,88 @@ def test_a_subset_of_every_layer_is_maml(cls, convolutional):
         return cls(network, adapted_layers=names, **RATE)
 
     assert_gradients_of_maml(learner, convolutional)
+
+
+@pytest.mark.parametrize("convolutional", [False, True])
+def test_alfa_with_constant_outputs_is_maml(convolutional):
+    assert_gradients_of_maml(lambda n: ALFA(n, weight_decay=0.0, **RATE), convolutional)
+
+
+def test_alfa_makes_rates_and_decays_of_means():
+    """One step on known parameters, against NumPy."""
+    network = linear()
+    learner = compiled(ALFA(network, inner_learning_rate=0.1, inner_steps=1, weight_decay=0.5))
+    random = np.random.default_rng(0)
+    for variable in learner.meta_parameters.trainable_variables:
+        variable.assign(random.normal(size=variable.shape))
+    kernel_1, kernel_2, bias_1, bias_2, scales = [
+        v.numpy() for v in learner.meta_parameters.trainable_variables
+    ]
+    support = tasks.one(tasks.regression().support)
+    x, y = np.array(support.x)[:, 0], np.array(support.y)[:, 0]
+    error = 0.5 * x + 0.2 - y
+    slopes = [np.mean(2 * error * x), np.mean(2 * error)]
+    means = np.array([0.5, 0.2, *slopes])
+    h = (np.maximum(means @ kernel_1 + bias_1, 0) @ kernel_2 + bias_2) * scales[0]
+    expected = [(1 - h[2]) * 0.5 - h[0] * slopes[0], (1 - h[3]) * 0.2 - h[1] * slopes[1]]
+    found = [np.ravel(w)[0] for w in learner.adapt(support).weights]
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+def test_alfa_has_parameters_for_its_own_steps():
+    with pytest.raises(ValueError, match=r"Expected evaluation_steps <= inner_steps.*Received"):
+        ALFA(tasks.dense(), inner_steps=2, evaluation_steps=3)
+    learner = compiled(ALFA(tasks.dense(), inner_steps=2))
+    with pytest.raises(ValueError, match=r"Expected at most 2 inner steps.*Received: 3"):
+        learner.adapt(tasks.one(tasks.regression().support), inner_steps=3)
+
+
+@pytest.mark.parametrize("strength", [0.5, 4.0])
+def test_implicit_maml_in_closed_form(strength):
+    """Support loss |Xv - y|^2 / n: the minimum, and the derivative of it, by linear algebra."""
+    episodes = tasks.regression(tasks=2, rows=6, width=3, dtype="float64")
+    network = keras.Sequential(
+        [keras.Input((3,), dtype="float64"), keras.layers.Dense(1, use_bias=False, dtype="float64")]
+    )
+    learner = compiled(
+        ImplicitMAML(
+            network,
+            regularization=strength,
+            inner_learning_rate=0.1,
+            inner_steps=400,
+            cg_steps=3,
+        )
+    )
+    start, expected = network.get_weights()[0], []
+    for i in range(2):
+        x, y, query_x, query_y = (
+            np.array(getattr(e, axis)[i]) for e in episodes for axis in ("x", "y")
+        )
+        hessian, eye = 2 * x.T @ x / len(x), np.eye(3)
+        solution = np.linalg.solve(
+            hessian + strength * eye, 2 * x.T @ y / len(x) + strength * start
+        )
+        slope = 2 * query_x.T @ (query_x @ solution - query_y) / len(query_x)
+        expected.append(np.linalg.solve(eye + hessian / strength, slope))
+    (found,) = outer_gradients(learner, episodes)
+    np.testing.assert_allclose(found, np.mean(expected, axis=0), rtol=1e-6)
+
+
+@pytest.mark.parametrize("convolutional", [False, True])
+def test_implicit_maml_with_a_strong_pull_is_joint_training(convolutional):
+    """The solution is then the initialisation, and its derivative the identity."""
+    network, loss = tasks.dense(dtype="float64"), "mse"
+    episodes = tasks.regression(dtype="float64")
+    if convolutional:
+        network, loss = tasks.convolutional(dtype="float64"), tasks.CROSSENTROPY
+        episodes = tasks.images(dtype="float64")
+    pulled = ImplicitMAML(
+        network, regularization=1e11, inner_learning_rate=1e-12, inner_steps=1, cg_steps=2
+    )
+    found = outer_gradients(compiled(pulled, loss), episodes)
+    expected = outer_gradients(compiled(MAML(network, inner_steps=0), loss), episodes)
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-8)
 
 
 @pytest.mark.parametrize("convolutional", [False, True])
@@ -189,6 +281,9 @@ def test_subset_of_layers_in_a_model_within():
         ),
         (lambda n: ANIL(n, adapted_layers=[]), r"Expected adapted_layers to name"),
         (lambda n: BOIL(n, adapted_layers="dense"), r"a string\. Give \['dense'\]"),
+        (lambda n: ALFA(n, weight_decay=-1.0), r"Expected weight_decay >= 0.*Received: -1.0"),
+        (lambda n: ImplicitMAML(n, regularization=0), r"Expected regularization > 0"),
+        (lambda n: ImplicitMAML(n, cg_steps=0), r"Expected cg_steps .*Received: 0"),
         (lambda n: CAVIA(n, context_size=0), r"Expected context_size .*Received: 0"),
         (lambda n: CAVIA(n, context_layers=["x"]), r"Expected context_layers .*Received: \['x'\]"),
         (lambda n: Reptile(n, inner_batch_size=0), r"Expected inner_batch_size .*Received: 0"),

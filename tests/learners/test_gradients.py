@@ -8,6 +8,7 @@ import tensorflow as tf
 
 import tfmeta
 from tfmeta.learners import (
+    ALFA,
     ANIL,
     BOIL,
     CAVIA,
@@ -109,7 +110,7 @@ def test_protonet_against_central_differences():
     assert relative_error_along(learner, episodes) < 1e-6
 
 
-@pytest.mark.parametrize("cls", [ANIL, BOIL, CAVIA, MetaCurvature, MetaSGD])
+@pytest.mark.parametrize("cls", [ALFA, ANIL, BOIL, CAVIA, MetaCurvature, MetaSGD])
 @pytest.mark.parametrize("checkpoint", [False, True])
 def test_family_against_central_differences(cls, checkpoint):
     network = tasks.convolutional(dtype="float64")

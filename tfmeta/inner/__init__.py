@@ -4,13 +4,15 @@ from tfmeta.inner.batch_norm import fused_batch_norm, has_batch_norm
 from tfmeta.inner.loop import gradient_steps
 from tfmeta.inner.meta_parameters import MetaParameters
 from tfmeta.inner.network import call_network
-from tfmeta.inner.rules import SGD, CurvedSGD, LearnedSGD
+from tfmeta.inner.rules import SGD, CurvedSGD, GeneratedSGD, LearnedSGD, ProximalSGD
 
 __all__ = [
     "SGD",
     "CurvedSGD",
+    "GeneratedSGD",
     "LearnedSGD",
     "MetaParameters",
+    "ProximalSGD",
     "call_network",
     "fused_batch_norm",
     "gradient_steps",

@@ -47,6 +47,29 @@ class LearnedSGD:
         return new, state
 
 
+class ProximalSGD:
+    """Gradient descent held near its start: `w <- w - rate * (g + strength * (w - w_0))`.
+
+    Args:
+        learning_rate: a float.
+        strength: a float, of the pull towards the first weights.
+    """
+
+    def __init__(self, learning_rate, strength):
+        self.learning_rate = learning_rate
+        self.strength = strength
+
+    def init(self, weights):
+        return list(weights)
+
+    def update(self, gradients, weights, state):
+        new = [
+            w - self.learning_rate * (g + self.strength * (w - start))
+            for w, g, start in zip(weights, gradients, state, strict=True)
+        ]
+        return new, state
+
+
 class CurvedSGD:
     """Gradient descent along gradients transformed by mode products: `w <- w - rate * M(g)`.
 
@@ -85,3 +108,37 @@ def _mode_products(g, factors):
     if spatial:
         product = tf.einsum("sio,ps->pio", product, spatial[0])
     return tf.reshape(product, g.shape)
+
+
+class GeneratedSGD:
+    """Gradient descent whose rates and decays a small network makes of weights and gradients.
+
+    With means of each weight and gradient in `m` `[2N]` and step t:
+
+        h = relu(m K_1 + b_1) K_2 + b_2,    rate_i, decay_i = h * scale_t
+        w_i <- (1 - decay_i) w_i - rate_i g_i
+
+    Args:
+        kernels: `K_1` and `K_2`, `[2N, 2N]`.
+        biases: `b_1` and `b_2`, `[2N]`.
+        scales: `[T, 2N]`, for each step those of the rates, then those of the decays.
+    """
+
+    def __init__(self, kernels, biases, scales):
+        self.parameters = (*kernels, *biases, scales)
+
+    def init(self, weights):
+        parameters = [tf.convert_to_tensor(p, weights[0].dtype) for p in self.parameters]
+        return tf.constant(0), parameters
+
+    def update(self, gradients, weights, state):
+        t, parameters = state
+        kernel_1, kernel_2, bias_1, bias_2, scales = parameters
+        means = tf.stack([tf.reduce_mean(v) for v in (*weights, *gradients)])[None]
+        generated = tf.nn.relu(means @ kernel_1 + bias_1) @ kernel_2 + bias_2
+        rates, decays = tf.split(generated[0] * tf.gather(scales, t), 2)
+        new = [
+            (1 - decays[i]) * w - rates[i] * g
+            for i, (w, g) in enumerate(zip(weights, gradients, strict=True))
+        ]
+        return new, (t + 1, parameters)

@@ -55,6 +55,8 @@ class GradientLearner(MetaModel):
     """
 
     supports_masks = True
+    #: The largest number of inner steps that there are parameters for, None for any.
+    most_steps = None
 
     def __init__(
         self,
@@ -157,6 +159,12 @@ class GradientLearner(MetaModel):
         checks.check_compiled(self, "adapt")
         support = checks.as_examples(self, support)
         steps = self._steps(training) if inner_steps is None else inner_steps
+        if self.most_steps is not None and steps > self.most_steps:
+            raise ValueError(
+                f"Expected at most {self.most_steps} inner steps: {type(self).__name__} learns "
+                f"parameters for each of its inner_steps. Received: {steps}. Train with more "
+                "inner_steps, or take fewer (evaluation_steps)."
+            )
         weights = [tf.convert_to_tensor(v) for v in self.network_weights()]
         if not weights:
             raise ValueError(
