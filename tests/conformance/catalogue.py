@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import keras
 import numpy as np
+import pytest
 import tasks
 import tensorflow as tf
 
@@ -71,6 +72,7 @@ class Row(NamedTuple):
         images: True for classification of pictures, False for regression.
         masks: True if padded rows change nothing.
         renames: True if renaming the labels renames the outputs, and nothing else.
+        slow: True for one more row of a class that has a quick one.
     """
 
     make: Any
@@ -78,6 +80,7 @@ class Row(NamedTuple):
     images: bool = False
     masks: bool = True
     renames: bool = False
+    slow: bool = False
 
     def compiled(self, **kwargs):
         """A learner with the same weights at each call."""
@@ -118,11 +121,13 @@ ROWS = {
         lambda: ImplicitMAML(tasks.dense(), inner_learning_rate=0.05, inner_steps=3), ImplicitMAML
     ),
     "ANIL": Row(lambda: ANIL(tasks.dense(), **RATE), ANIL),
-    "ANIL-convolutional": Row(lambda: ANIL(small_convolutional(), **RATE), ANIL, True, False),
+    "ANIL-convolutional": Row(
+        lambda: ANIL(small_convolutional(), **RATE), ANIL, True, False, slow=True
+    ),
     "BOIL": Row(lambda: BOIL(small_convolutional(norm=False), **RATE), BOIL, True),
     "CAVIA": Row(lambda: CAVIA(tasks.dense(), inner_steps=2, inner_learning_rate=0.5), CAVIA),
     "CAVIA-convolutional": Row(
-        lambda: CAVIA(small_convolutional(), inner_learning_rate=0.5), CAVIA, True, False
+        lambda: CAVIA(small_convolutional(), inner_learning_rate=0.5), CAVIA, True, False, slow=True
     ),
     "MetaCurvature": Row(lambda: MetaCurvature(tasks.dense(), **RATE), MetaCurvature),
     "MetaSGD": Row(lambda: MetaSGD(tasks.dense(), **RATE), MetaSGD),
@@ -134,6 +139,15 @@ ROWS = {
     "layers-of-its-own": Row(lambda: LayersOfItsOwn(**RATE), LayersOfItsOwn),
     "method-of-its-own": Row(lambda: MethodOfItsOwn(), MethodOfItsOwn),
 }
+
+
+PARAMS = pytest.mark.parametrize(
+    "row",
+    [
+        pytest.param(row, id=name, marks=[pytest.mark.slow] if row.slow else [])
+        for name, row in ROWS.items()
+    ],
+)
 
 
 def weights(learner):

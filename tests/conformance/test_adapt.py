@@ -9,7 +9,7 @@ from conformance import catalogue
 import tfmeta
 from tfmeta import learners
 
-PARAMS = pytest.mark.parametrize("row", catalogue.ROWS.values(), ids=catalogue.ROWS)
+PARAMS = catalogue.PARAMS
 
 
 def all_subclasses(cls):

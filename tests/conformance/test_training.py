@@ -8,7 +8,7 @@ import pytest
 import tasks
 from conformance import catalogue
 
-PARAMS = pytest.mark.parametrize("row", catalogue.ROWS.values(), ids=catalogue.ROWS)
+PARAMS = catalogue.PARAMS
 
 
 @PARAMS

@@ -212,9 +212,10 @@ def test_first_order_builds_no_second_order_graph():
     def ops(first_order):
         network = tasks.convolutional(norm=False)
         learner = maml(network, tasks.CROSSENTROPY, inner_steps=3, first_order=first_order)
-        graph = tf.function(learner.outer_gradients).get_concrete_function(tasks.images()).graph
-        functions = graph.as_graph_def().library.function
-        return [node.op for function in functions for node in function.node_def]
+        run = tf.function(learner.outer_gradients).get_concrete_function(tasks.images())
+        graph = run.graph.as_graph_def()
+        parts = [graph.node, *(function.node_def for function in graph.library.function)]
+        return [node.op for part in parts for node in part]
 
     first, second = ops(True), ops(False)
     # The second derivative of max pooling has an op of its own; first order never asks for it.

@@ -47,8 +47,12 @@ def test_batching_modes(kind, dtype, first_order):
     for mode in ("auto", "loop", "vectorize"):
         found = trained(kind, dtype, first_order=first_order, task_batching=mode)
         assert_equal(found, eager, dtype)
-    in_xla = {"compile_with": {"jit_compile": True}, "task_batching": "vectorize"}
-    assert_equal(trained(kind, dtype, first_order=first_order, **in_xla), eager, dtype)
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_all_tasks_in_one_kernel_under_xla(kind):
+    in_xla = trained(kind, task_batching="vectorize", compile_with={"jit_compile": True})
+    assert_equal(in_xla, trained(kind), "float64")
 
 
 def test_batching_modes_of_shared_weights():

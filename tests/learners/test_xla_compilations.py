@@ -20,6 +20,8 @@ MARK = "weights changed"
 def learners():
     """`(learner, loss, episodes)`: the table of learners, and networks with pooling."""
     for row in catalogue.ROWS.values():
+        if row.slow:
+            continue
         yield row.make(), tasks.CROSSENTROPY if row.images else "mse", row.episodes()
     for learner in (
         tfmeta.learners.MAML(tfmeta.networks.conv4((8, 8, 1), 3, 4), transductive=True),
