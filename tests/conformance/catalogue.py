@@ -72,7 +72,7 @@ class Row(NamedTuple):
         images: True for classification of pictures, False for regression.
         masks: True if padded rows change nothing.
         renames: True if renaming the labels renames the outputs, and nothing else.
-        slow: True for one more row of a class that has a quick one.
+        slow: True for rows that only `pytest -m slow` goes through.
     """
 
     make: Any
@@ -116,20 +116,24 @@ ROWS = {
     ),
     "MAML-strided": Row(lambda: MAML(small_convolutional(norm=False), **RATE), MAML, True),
     "Finetune": Row(lambda: Finetune(tasks.dense(), inner_learning_rate=0.05), Finetune),
-    "ALFA": Row(lambda: ALFA(tasks.dense(), **RATE), ALFA),
+    "ALFA": Row(lambda: ALFA(tasks.dense(), **RATE), ALFA, slow=True),
     "ImplicitMAML": Row(
-        lambda: ImplicitMAML(tasks.dense(), inner_learning_rate=0.05, inner_steps=3), ImplicitMAML
+        lambda: ImplicitMAML(tasks.dense(), inner_learning_rate=0.05, inner_steps=3),
+        ImplicitMAML,
+        slow=True,
     ),
     "ANIL": Row(lambda: ANIL(tasks.dense(), **RATE), ANIL),
     "ANIL-convolutional": Row(
         lambda: ANIL(small_convolutional(), **RATE), ANIL, True, False, slow=True
     ),
-    "BOIL": Row(lambda: BOIL(small_convolutional(norm=False), **RATE), BOIL, True),
-    "CAVIA": Row(lambda: CAVIA(tasks.dense(), inner_steps=2, inner_learning_rate=0.5), CAVIA),
+    "BOIL": Row(lambda: BOIL(small_convolutional(norm=False), **RATE), BOIL, True, slow=True),
+    "CAVIA": Row(
+        lambda: CAVIA(tasks.dense(), inner_steps=2, inner_learning_rate=0.5), CAVIA, slow=True
+    ),
     "CAVIA-convolutional": Row(
         lambda: CAVIA(small_convolutional(), inner_learning_rate=0.5), CAVIA, True, False, slow=True
     ),
-    "MetaCurvature": Row(lambda: MetaCurvature(tasks.dense(), **RATE), MetaCurvature),
+    "MetaCurvature": Row(lambda: MetaCurvature(tasks.dense(), **RATE), MetaCurvature, slow=True),
     "MetaSGD": Row(lambda: MetaSGD(tasks.dense(), **RATE), MetaSGD),
     "Reptile": Row(lambda: Reptile(tasks.dense(), **RATE), Reptile),
     "ProtoNet": Row(lambda: ProtoNet(small_convolutional()), ProtoNet, True, False, True),
@@ -148,6 +152,11 @@ PARAMS = pytest.mark.parametrize(
         for name, row in ROWS.items()
     ],
 )
+
+
+def rows(slow):
+    """Name -> row, the slow ones or the others."""
+    return {name: row for name, row in ROWS.items() if row.slow == slow}
 
 
 def weights(learner):

@@ -1,6 +1,7 @@
 """Run by `test_distribution.py`: every learner on one and on two logical CPUs."""
 
 import os
+import sys
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
 
@@ -24,7 +25,7 @@ def train(row, strategy):
 
 # One strategy for all: the collectives of a second one meet those of the first.
 two_cpus = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-for name, row in catalogue.ROWS.items():
+for name, row in catalogue.rows(slow="--slow" in sys.argv).items():
     one, one_history = train(row, tf.distribute.get_strategy())
     two, two_history = train(row, two_cpus)
     error = max(np.abs(a - b).max() for a, b in zip(one, two, strict=True))

@@ -8,6 +8,7 @@ import sys
 
 import keras
 import numpy as np
+import pytest
 import tasks
 from conformance import catalogue
 
@@ -17,12 +18,12 @@ STEPS = 20
 MARK = "weights changed"
 
 
-def learners():
+def learners(slow):
     """`(learner, loss, episodes)`: the table of learners, and networks with pooling."""
-    for row in catalogue.ROWS.values():
-        if row.slow:
-            continue
+    for row in catalogue.rows(slow).values():
         yield row.make(), tasks.CROSSENTROPY if row.images else "mse", row.episodes()
+    if slow:
+        return
     for learner in (
         tfmeta.learners.MAML(tfmeta.networks.conv4((8, 8, 1), 3, 4), transductive=True),
         tfmeta.learners.MAML(tfmeta.networks.conv4((8, 8, 1), 3, 4, norm="group")),
@@ -32,9 +33,9 @@ def learners():
         yield learner, tasks.CROSSENTROPY, tasks.images()
 
 
-def train():
+def train(slow):
     """Twenty real steps of each learner, the weights updated in each."""
-    for learner, loss, episodes in learners():
+    for learner, loss, episodes in learners(slow):
         learner.compile(keras.optimizers.Adam(1e-2), loss=loss, jit_compile=True)
         learner.prepare(tasks.dataset(episodes, 1))
         before = [v.numpy() for v in learner.trainable_variables]
@@ -44,7 +45,8 @@ def train():
             print(MARK)
 
 
-def test_compiles_once():
+@pytest.mark.parametrize("slow", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_compiles_once(slow):
     root = pathlib.Path(__file__).parents[2]
     # TensorFlow's own log of compilations: "Compiled __inference_one_step_on_data_7 1 times".
     environment = os.environ | {
@@ -53,13 +55,17 @@ def test_compiles_once():
         "PYTHONPATH": os.pathsep.join(map(str, (root, root / "tests"))),
     }
     run = subprocess.run(
-        [sys.executable, __file__], env=environment, text=True, capture_output=True, check=True
+        [sys.executable, __file__, *["--slow"] * slow],
+        env=environment,
+        text=True,
+        capture_output=True,
+        check=True,
     )
     compiled = re.findall(r"Compiled \w*one_step_on_data\w* (\d+) times", run.stderr)
-    expected = len(list(learners()))
+    expected = len(list(learners(slow)))
     assert run.stdout.count(MARK) == expected
     assert compiled == ["1"] * expected
 
 
 if __name__ == "__main__":
-    train()
+    train("--slow" in sys.argv)

@@ -102,3 +102,15 @@ def test_one_kernel_for_all_tasks():
     )
     of_one_task = sum(op.type == "Conv2DBackpropFilter" for op in one.graph.get_operations())
     assert kernels("fold") == 2 * of_one_task
+
+
+def test_assertions_of_a_task_are_kept():
+    def checked(element):
+        x, weights = element
+        outputs = conv(x, weights)
+        with tf.control_dependencies([tf.debugging.assert_less(outputs, -1e9)]):
+            return tf.identity(outputs)
+
+    run = tf.function(lambda e: map_tasks(checked, e, "fold"), autograph=False)
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        run(elements("float32"))
