@@ -79,12 +79,10 @@ def folded_tasks():
 @tf.autograph.experimental.do_not_convert
 def _convert(converter, otherwise, op):
     """Convert an op by `converter`, or, where that gives None, by TensorFlow's."""
-    outputs = converter(op, _tasks(op))
+    tasks = tf.get_static_value(op.pfor.loop_len_vector)
+    # In the branches of a condition the number of tasks is not known.
+    outputs = None if tasks is None else converter(op, int(tasks[0]))
     return otherwise(op) if outputs is None else outputs
-
-
-def _tasks(op):
-    return int(tf.get_static_value(op.pfor.loop_len_vector)[0])
 
 
 def _is_folded(value):
