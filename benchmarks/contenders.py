@@ -44,7 +44,7 @@ class Kind:
 BOTH = ("maml", "protonet")
 KINDS = {
     "tfmeta": Kind("with_tfmeta", "tfmeta", learners=BOTH),
-    # Tasks side by side, each op on one core: faster, but to be chosen before TensorFlow starts.
+    # Each op on one core, which has to be chosen before TensorFlow starts.
     "tfmeta 1 thread": Kind("with_tfmeta", "tfmeta", environment=ONE_THREAD, default=False),
     "tfmeta checkpoint": Kind("with_tfmeta", "tfmeta", CHECKPOINT, default=False),
     "tfmeta xla": Kind("with_tfmeta", "tfmeta", XLA, learners=BOTH, default=False),

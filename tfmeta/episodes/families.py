@@ -25,7 +25,8 @@ def family(*, inputs=(-5.0, 5.0), **ranges):
     Arguments of the new function: `shots=10` and `queries=10`, support and query points a task;
     `meta_batch_size=25`; `seed=0`; `count=None`, the number of tasks, the same on every pass, None
     for an endless stream; and by name `start=0` and `step=1`, the number of the first episode and
-    the distance between neighbours: worker w of W passes `start=w, step=W`. Its elements are
+    the distance between neighbours: worker w of W passes `start=w, step=W`, a run that resumes
+    after i episodes `start=i`. Its elements are
     `Episode(support, query)`, each `Examples` of float32 x `[B, K, 1]`, y `[B, K, 1]` and mask
     `[B, K]` (ones). Episode number i depends on `shots`, `queries`, `seed` and i only, its
     parameters on `seed` and i only.
@@ -40,7 +41,7 @@ def family(*, inputs=(-5.0, 5.0), **ranges):
         A decorator of functions `(x [E, rows, 1], **parameters [E, 1, 1])` to y `[E, rows, 1]`.
 
     Raises:
-        ValueError: of the new function, if an argument is out of range.
+        ValueError: a range is none; of the new function, an argument is out of range.
     """
     draws = {name: _distribution(name, given) for name, given in ranges.items()}
 
@@ -56,7 +57,7 @@ def family(*, inputs=(-5.0, 5.0), **ranges):
                 for (name, draw), row in zip(draws.items(), tf.unstack(bits), strict=True)
             }
 
-        return _episodes_of(value, len(draws), draw_parameters, draw_inputs, value)
+        return _episodes_of(value, len(draws), draw_parameters, draw_inputs)
 
     return decorate
 
@@ -79,7 +80,11 @@ def mixture(*families):
         ValueError: fewer than two families, two of one name, or something else.
     """
     names = [getattr(f, "__name__", repr(f)) for f in families]
-    if len(families) < 2 or len({*names}) < len(names) or not all(map(_is_family, families)):
+    if (
+        len(families) < 2
+        or len({*names}) < len(names)
+        or not all(hasattr(f, "from_bits") for f in families)
+    ):
         raise ValueError(
             "Expected at least two different functions made by tfmeta.episodes.family. Received: "
             f"{names}."
@@ -105,10 +110,10 @@ def mixture(*families):
 
     value.__name__ = "_or_".join(names)
     value.__doc__ = f"Tasks of the families {', '.join(names)}."
-    return _episodes_of(value, 1 + sum(counts), draw_parameters, draw_inputs, value)
+    return _episodes_of(value, 1 + sum(counts), draw_parameters, draw_inputs)
 
 
-def _episodes_of(value, draws, draw_parameters, draw_inputs, named):
+def _episodes_of(value, draws, draw_parameters, draw_inputs):
     """The function that a family is: see `family`."""
 
     def episodes(shots=10, queries=10, meta_batch_size=25, seed=0, count=None, *, start=0, step=1):
@@ -142,15 +147,11 @@ def _episodes_of(value, draws, draw_parameters, draw_inputs, named):
         numbers = tf.convert_to_tensor(numbers, tf.int64)
         return draw_parameters(rng.random_bits(check_integer("seed", seed), numbers, draws))
 
-    functools.update_wrapper(episodes, named)
+    functools.update_wrapper(episodes, value)
     del episodes.__wrapped__  # its arguments are others
     episodes.parameters, episodes.value, episodes.inputs = parameters, value, draw_inputs
     episodes.draws, episodes.from_bits = draws, draw_parameters
     return episodes
-
-
-def _is_family(function):
-    return hasattr(function, "from_bits")
 
 
 def _distribution(name, given):

@@ -37,9 +37,8 @@ class ImplicitMAML(GradientLearner):
         inner_learning_rate: `a`.
         inner_steps: `T` in training. The paper: 16 on Omniglot 5-way.
         cg_steps: steps of conjugate gradients. The paper: 5.
-        evaluation_steps: `T` outside training, None for the same.
-        transductive: True normalises query examples by the statistics of their own batch.
-        **kwargs: `task_batching`, `name` and `dtype`, as in `MAML`.
+        **kwargs: `evaluation_steps`, `transductive`, `task_batching`, `name` and `dtype`, as in
+            `MAML`.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -57,17 +56,13 @@ class ImplicitMAML(GradientLearner):
         inner_learning_rate=0.05,
         inner_steps=16,
         cg_steps=5,
-        evaluation_steps=None,
-        transductive=False,
         **kwargs,
     ):
         super().__init__(
             network,
             inner_learning_rate=inner_learning_rate,
             inner_steps=inner_steps,
-            evaluation_steps=evaluation_steps,
             first_order=True,
-            transductive=transductive,
             **kwargs,
         )
         if not regularization > 0:

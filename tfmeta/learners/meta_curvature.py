@@ -43,18 +43,23 @@ class MetaCurvature(GradientLearner):
     def make_meta_parameters(self):
         values = {}
         for i, weight in enumerate(self.network_weights()):
-            *spatial, inputs, outputs = weight.shape if len(weight.shape) > 1 else (None, None)
-            if inputs is None:
+            for name, size in _bent_axes(weight.shape).items():
+                values[f"{name}_{i}"] = np.eye(size, dtype=weight.dtype)
+            if len(weight.shape) < 2:
                 values[f"bend_{i}"] = np.ones(weight.shape, weight.dtype)
-                continue
-            values[f"out_{i}"] = np.eye(outputs, dtype=weight.dtype)
-            values[f"in_{i}"] = np.eye(inputs, dtype=weight.dtype)
-            if spatial:
-                values[f"places_{i}"] = np.eye(math.prod(spatial), dtype=weight.dtype)
         return MetaParameters(values, name="curvature")
 
     def update_rule(self):
         variables = iter(self.meta_parameters.trainable_variables)
-        counts = [{1: 1, 2: 2}.get(len(w.shape), 3) for w in self.network_weights()]
+        counts = [len(_bent_axes(w.shape)) or 1 for w in self.network_weights()]
         factors = [[next(variables) for _ in range(count)] for count in counts]
         return CurvedSGD(self.inner_learning_rate, factors)
+
+
+def _bent_axes(shape):
+    """Name -> size of the axes of a kernel that have a matrix; none of a bias."""
+    if len(shape) < 2:
+        return {}
+    *spatial, inputs, outputs = shape
+    places = {"places": math.prod(spatial)} if spatial else {}
+    return {"out": outputs, "in": inputs, **places}

@@ -31,11 +31,10 @@ class Reptile(GradientLearner):
         network: a `keras.Model`, or None for a subclass with `call`.
         inner_learning_rate: `a`. The authors' sinusoid: 0.02.
         inner_steps: `T` in training. The authors' sinusoid: 5. One step is joint training.
-        evaluation_steps: `T` outside training, None for the same. The authors' sinusoid: 32.
         inner_batch_size: rows of a minibatch, None for all. The authors' sinusoid: 10 of 50.
-        transductive: True normalises query examples by the statistics of their own batch. The
-            paper gives results of both kinds; transductive ones are higher.
-        **kwargs: `task_batching`, `name` and `dtype`, as in `MAML`.
+        **kwargs: `evaluation_steps` (the authors' sinusoid: 32), `transductive` (the paper gives
+            results of both kinds; transductive ones are higher), `task_batching`, `name` and
+            `dtype`, as in `MAML`.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -51,18 +50,14 @@ class Reptile(GradientLearner):
         *,
         inner_learning_rate=0.02,
         inner_steps=5,
-        evaluation_steps=None,
         inner_batch_size=None,
-        transductive=False,
         **kwargs,
     ):
         super().__init__(
             network,
             inner_learning_rate=inner_learning_rate,
             inner_steps=inner_steps,
-            evaluation_steps=evaluation_steps,
             first_order=True,
-            transductive=transductive,
             **kwargs,
         )
         if inner_batch_size is not None and (
