@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfmeta.inner import MetaParameters
+from tfmeta.learners import checks
 from tfmeta.learners.gradient_based import GradientLearner, replaced
 from tfmeta.learners.subset import layers_with_weights
 
@@ -55,10 +56,7 @@ class CAVIA(GradientLearner):
         inner_learning_rate=1.0,
         **kwargs,
     ):
-        if context_size != int(context_size) or context_size < 1:
-            raise ValueError(
-                f"Expected context_size to be an integer >= 1. Received: {context_size}."
-            )
+        checks.check_integer("context_size", context_size, 1)
         # First: the variables that are made in the base's __init__ depend on them.
         self.context_size, self.context_layers = int(context_size), context_layers
         super().__init__(network, inner_learning_rate=inner_learning_rate, **kwargs)

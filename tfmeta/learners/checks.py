@@ -21,6 +21,12 @@ def check_network(network, cls):
         )
 
 
+def check_integer(name, value, minimum):
+    """Raise a ValueError unless an argument is a whole number of at least `minimum`."""
+    if value != int(value) or value < minimum:
+        raise ValueError(f"Expected {name} to be an integer >= {minimum}. Received: {value}.")
+
+
 def check_compiled(learner, method):
     """`fit` and `evaluate` need a loss that fits the network."""
     name = type(learner).__name__

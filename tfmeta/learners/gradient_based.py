@@ -74,8 +74,8 @@ class GradientLearner(MetaModel):
         if not inner_learning_rate > 0:
             raise ValueError(f"Expected inner_learning_rate > 0. Received: {inner_learning_rate}.")
         for name, steps in (("inner_steps", inner_steps), ("evaluation_steps", evaluation_steps)):
-            if steps is not None and (steps != int(steps) or steps < 0):
-                raise ValueError(f"Expected {name} to be an integer >= 0. Received: {steps}.")
+            if steps is not None:
+                checks.check_integer(name, steps, 0)
         self.inner_learning_rate = float(inner_learning_rate)
         self.inner_steps = int(inner_steps)
         self.evaluation_steps = evaluation_steps

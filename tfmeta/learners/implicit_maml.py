@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from tfmeta.inner import ProximalSGD
+from tfmeta.learners import checks
 from tfmeta.learners.gradient_based import GradientLearner
 from tfmeta.learners.pure import task_scope
 from tfmeta.ops.conjugate_gradient import conjugate_gradient
@@ -67,8 +68,7 @@ class ImplicitMAML(GradientLearner):
         )
         if not regularization > 0:
             raise ValueError(f"Expected regularization > 0. Received: {regularization}.")
-        if cg_steps != int(cg_steps) or cg_steps < 1:
-            raise ValueError(f"Expected cg_steps to be an integer >= 1. Received: {cg_steps}.")
+        checks.check_integer("cg_steps", cg_steps, 1)
         self.regularization, self.cg_steps = float(regularization), int(cg_steps)
 
     def update_rule(self):

@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from tfmeta.learners import checks
 from tfmeta.learners.gradient_based import GradientLearner
 from tfmeta.types import Examples
 
@@ -60,13 +61,8 @@ class Reptile(GradientLearner):
             first_order=True,
             **kwargs,
         )
-        if inner_batch_size is not None and (
-            inner_batch_size != int(inner_batch_size) or inner_batch_size < 1
-        ):
-            raise ValueError(
-                f"Expected inner_batch_size to be None or an integer >= 1. Received: "
-                f"{inner_batch_size}."
-            )
+        if inner_batch_size is not None:
+            checks.check_integer("inner_batch_size", inner_batch_size, 1)
         self.inner_batch_size = inner_batch_size
 
     def minibatch(self, examples, step):
