@@ -17,9 +17,11 @@ from tfmeta.learners import (
     MAML,
     Finetune,
     ImplicitMAML,
+    MAMLPlusPlus,
     MetaCurvature,
     MetaModel,
     MetaSGD,
+    ParameterMemory,
     ProtoNet,
     Reptile,
 )
@@ -72,6 +74,7 @@ class Row(NamedTuple):
         images: True for classification of pictures, False for regression.
         masks: True if padded rows change nothing.
         renames: True if renaming the labels renames the outputs, and nothing else.
+        moves: True if training moves variables that have no gradient.
         slow: True for rows that only `pytest -m slow` goes through.
     """
 
@@ -80,6 +83,7 @@ class Row(NamedTuple):
     images: bool = False
     masks: bool = True
     renames: bool = False
+    moves: bool = False
     slow: bool = False
 
     def compiled(self, **kwargs):
@@ -136,7 +140,31 @@ ROWS = {
     "MetaCurvature": Row(lambda: MetaCurvature(tasks.dense(), **RATE), MetaCurvature, slow=True),
     "MetaSGD": Row(lambda: MetaSGD(tasks.dense(), **RATE), MetaSGD),
     "Reptile": Row(lambda: Reptile(tasks.dense(), **RATE), Reptile),
-    "ProtoNet": Row(lambda: ProtoNet(small_convolutional()), ProtoNet, True, False, True),
+    "MAMLPlusPlus": Row(lambda: MAMLPlusPlus(tasks.dense(), **RATE), MAMLPlusPlus, slow=True),
+    "MAMLPlusPlus-convolutional": Row(
+        lambda: MAMLPlusPlus(small_convolutional(), **RATE),
+        MAMLPlusPlus,
+        True,
+        False,
+        False,
+        True,
+        slow=True,
+    ),
+    "ParameterMemory": Row(
+        lambda: ParameterMemory(tasks.dense(), memory_size=3, neighbours=2, **RATE),
+        ParameterMemory,
+        moves=True,
+        slow=True,
+    ),
+    "ParameterMemory-convolutional": Row(
+        lambda: ParameterMemory(small_convolutional(), memory_size=2, **RATE),
+        ParameterMemory,
+        True,
+        False,
+        moves=True,
+        slow=True,
+    ),
+    "ProtoNet": Row(lambda: ProtoNet(small_convolutional()), ProtoNet, True, False, True, True),
     "ProtoNet-dense": Row(
         lambda: ProtoNet(tfmeta.networks.mlp((4, 4, 1), 5, hidden=(8,))), ProtoNet, True, True, True
     ),

@@ -64,7 +64,7 @@ def test_gradient_steps_keep_the_path():
         assert t == state
         return tf.reduce_sum(weights[0] ** 2), state + 1
 
-    path, state, losses = gradient_steps(loss, [tf.constant([8.0])], 0, SGD(0.25), 3, False)
+    path, states, losses = gradient_steps(loss, [tf.constant([8.0])], 0, SGD(0.25), 3, False)
     np.testing.assert_allclose([w[0] for (w,) in path], [8, 4, 2, 1])
     np.testing.assert_allclose(losses, [64, 16, 4])
-    assert state == 3
+    assert states == [0, 1, 2, 3]

@@ -29,7 +29,7 @@ def outer_loss_and_gradients(learner, episodes):
 
 def relative_error_along(learner, episodes, seed=0, step=1e-5):
     """|g.v - central difference| / |g.v| along a random direction v of all weights."""
-    run = tf.function(lambda e: learner.outer_gradients(e)[0].loss)
+    run = tf.function(lambda e: learner.outer_gradients(e)[0].objective)
     _, gradients = outer_loss_and_gradients(learner, episodes)
     variables, random = learner.trainable_variables, np.random.default_rng(seed)
     start = [v.numpy() for v in variables]

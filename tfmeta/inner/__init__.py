@@ -4,7 +4,14 @@ from tfmeta.inner.batch_norm import fused_batch_norm, has_batch_norm
 from tfmeta.inner.loop import gradient_steps
 from tfmeta.inner.meta_parameters import MetaParameters
 from tfmeta.inner.network import call_network
-from tfmeta.inner.rules import SGD, CurvedSGD, GeneratedSGD, LearnedSGD, ProximalSGD
+from tfmeta.inner.rules import (
+    SGD,
+    CurvedSGD,
+    GeneratedSGD,
+    LearnedSGD,
+    ProximalSGD,
+    StepwiseSGD,
+)
 
 __all__ = [
     "SGD",
@@ -13,6 +20,7 @@ __all__ = [
     "LearnedSGD",
     "MetaParameters",
     "ProximalSGD",
+    "StepwiseSGD",
     "call_network",
     "fused_batch_norm",
     "gradient_steps",

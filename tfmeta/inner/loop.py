@@ -26,8 +26,8 @@ def gradient_steps(
             small float16 values are not lost.
 
     Returns:
-        `(path, state, losses)`: `steps + 1` lists of weights, the state after the last step,
-        and the support loss before each step, `steps` scalars.
+        `(path, states, losses)`: `steps + 1` lists of weights, the state before the first step and
+        after each, and the support loss before each step, `steps` scalars.
 
     Raises:
         UnreachedWeights: the support loss does not depend on a weight.
@@ -51,15 +51,16 @@ def gradient_steps(
         weights, rule_state = rule.update(gradients, weights, rule_state)
         return weights, rule_state, state, loss
 
-    rule_state, path, losses = rule.init(weights), [weights], []
+    rule_state, path, states, losses = rule.init(weights), [weights], [state], []
     for t in range(steps):
         one = functools.partial(step, t)
         if checkpoint is not None and not first_order:
             one = checkpoint(one)
-        weights, rule_state, state, loss = one(path[-1], rule_state, state)
+        weights, rule_state, state, loss = one(path[-1], rule_state, states[-1])
         path.append(weights)
+        states.append(state)
         losses.append(loss)
-    return path, state, losses
+    return path, states, losses
 
 
 class UnreachedWeights(ValueError):

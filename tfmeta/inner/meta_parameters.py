@@ -8,13 +8,17 @@ class MetaParameters(keras.layers.Layer):
 
     Args:
         values: dict from a name to a variable's first value, an array.
+        fixed: the same for variables that no gradient reaches.
         **kwargs: `name`, as in `keras.layers.Layer`.
     """
 
-    def __init__(self, values, **kwargs):
+    def __init__(self, values, fixed=None, **kwargs):
         super().__init__(**kwargs)
-        for name, value in values.items():
-            variable = self.add_weight(shape=value.shape, dtype=value.dtype.name, name=name)
+        fixed = fixed or {}
+        for name, value in (values | fixed).items():
+            variable = self.add_weight(
+                shape=value.shape, dtype=value.dtype.name, name=name, trainable=name not in fixed
+            )
             variable.assign(value)
         self.built = True
 

@@ -47,6 +47,26 @@ class LearnedSGD:
         return new, state
 
 
+class StepwiseSGD:
+    """Gradient descent with rates of their own for each step: `w <- w - rate_t * g`.
+
+    Args:
+        rates: one tensor `[T]` a weight.
+    """
+
+    def __init__(self, rates):
+        self.rates = rates
+
+    def init(self, weights):
+        pairs = zip(self.rates, weights, strict=True)
+        return tf.constant(0), [tf.convert_to_tensor(rates, w.dtype) for rates, w in pairs]
+
+    def update(self, gradients, weights, state):
+        t, rates = state
+        new = [w - tf.gather(a, t) * g for w, a, g in zip(weights, rates, gradients, strict=True)]
+        return new, (t + 1, rates)
+
+
 class ProximalSGD:
     """Gradient descent held near its start: `w <- w - rate * (g + strength * (w - w_0))`.
 

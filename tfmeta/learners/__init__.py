@@ -8,8 +8,10 @@ from tfmeta.learners.cavia import CAVIA
 from tfmeta.learners.finetune import Finetune
 from tfmeta.learners.implicit_maml import ImplicitMAML
 from tfmeta.learners.maml import MAML
+from tfmeta.learners.maml_plus_plus import MAMLPlusPlus
 from tfmeta.learners.meta_curvature import MetaCurvature
 from tfmeta.learners.meta_sgd import MetaSGD
+from tfmeta.learners.parameter_memory import ParameterMemory
 from tfmeta.learners.protonet import ProtoNet
 from tfmeta.learners.reptile import Reptile
 
@@ -21,9 +23,11 @@ __all__ = [
     "MAML",
     "Finetune",
     "ImplicitMAML",
+    "MAMLPlusPlus",
     "MetaCurvature",
     "MetaModel",
     "MetaSGD",
+    "ParameterMemory",
     "ProtoNet",
     "Reptile",
 ]

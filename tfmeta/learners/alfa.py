@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from tfmeta.inner import GeneratedSGD, MetaParameters
+from tfmeta.learners import checks
 from tfmeta.learners.gradient_based import GradientLearner
 
 
@@ -65,11 +66,7 @@ class ALFA(GradientLearner):
             evaluation_steps=evaluation_steps,
             **kwargs,
         )
-        if evaluation_steps is not None and evaluation_steps > inner_steps:
-            raise ValueError(
-                "Expected evaluation_steps <= inner_steps, which there are learned scales for. "
-                f"Received: evaluation_steps={evaluation_steps}, inner_steps={inner_steps}."
-            )
+        checks.check_evaluation_steps(evaluation_steps, inner_steps)
 
     @property
     def most_steps(self):

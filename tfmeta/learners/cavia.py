@@ -94,10 +94,10 @@ class CAVIA(GradientLearner):
         }
         return MetaParameters(values, name="context")
 
-    def start(self, weights):
+    def start(self, weights, support_loss):
         return [tf.zeros([self.context_size], weights[0].dtype)]
 
-    def with_adapted(self, weights, parameters, fast):
+    def with_adapted(self, weights, parameters, fast, step):
         (context,) = fast
         positions = self.shifted()
         pairs = zip(positions, parameters, strict=True)

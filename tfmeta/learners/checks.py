@@ -27,6 +27,15 @@ def check_integer(name, value, minimum):
         raise ValueError(f"Expected {name} to be an integer >= {minimum}. Received: {value}.")
 
 
+def check_evaluation_steps(evaluation_steps, inner_steps):
+    """Of a learner with parameters for each inner step."""
+    if evaluation_steps is not None and evaluation_steps > inner_steps:
+        raise ValueError(
+            "Expected evaluation_steps <= inner_steps, which there are learned parameters for. "
+            f"Received: evaluation_steps={evaluation_steps}, inner_steps={inner_steps}."
+        )
+
+
 def check_compiled(learner, method):
     """`fit` and `evaluate` need a loss that fits the network."""
     name = type(learner).__name__

@@ -109,17 +109,26 @@ class GradientLearner(MetaModel):
         """Which of `network_weights()` the inner loop changes, a list of positions."""
         return list(range(len(self.network_weights())))
 
-    def start(self, weights):
-        """What the inner loop changes, tensors, before its first step: here some of `weights`."""
+    def start(self, weights, support_loss):
+        """What the inner loop changes, before its first step: here some of `weights`.
+
+        Args:
+            weights: tensors in the place of `network_weights()`.
+            support_loss: function of tensors such as this returns to their support loss.
+
+        Returns:
+            A list of tensors.
+        """
         return [weights[i] for i in self.adapted_positions()]
 
-    def with_adapted(self, weights, parameters, fast):
-        """The network's weights, given what became of `start`.
+    def with_adapted(self, weights, parameters, fast, step):
+        """The network's weights, given what became of `start` in some steps.
 
         Args:
             weights: tensors in the place of `network_weights()`.
             parameters: tensors in the place of `meta_parameters.trainable_variables`.
             fast: tensors like those of `start`.
+            step: the number of inner steps taken.
 
         Returns:
             Tensors in the place of `network_weights()`.
@@ -178,14 +187,15 @@ class GradientLearner(MetaModel):
             # What stays is handed on with the state, for gradients of a checkpointed step.
             weights, parameters, state = carried
             rows = self.minibatch(support, t)
-            current = self.with_adapted(weights, parameters, fast)
+            current = self.with_adapted(weights, parameters, fast, t)
             outputs, state = self.run_network(current, state, rows.x, training, True)
             return self.task_loss(rows, outputs), (weights, parameters, state)
 
+        carried = (weights, parameters, state)
+        start = self.start(weights, lambda fast: support_loss(fast, carried, 0)[0])
         try:
-            path, (_, _, state), losses = gradient_steps(
-                support_loss, self.start(weights), (weights, parameters, state),
-                self.update_rule(), steps, self.first_order,
+            path, states, losses = gradient_steps(
+                support_loss, start, carried, self.update_rule(), steps, self.is_first_order(),
                 checkpoint=self._checkpoint(training),
                 loss_scale=_INNER_LOSS_SCALE if self._computes_in_float16() else None,
             )  # fmt: skip
@@ -197,16 +207,33 @@ class GradientLearner(MetaModel):
                 f"gradient for {names}. Remove these layers from the network, or set their "
                 "`trainable = False`."
             ) from None
-        path = [self.with_adapted(weights, parameters, fast) for fast in path]
-        points = [(steps, path[-1])] if last_only else list(enumerate(path))
-        return [
-            FastWeights(
-                weights,
-                self._support_statistics(weights, state, support, training),
-                tf.stack(losses[:t]) if t else tf.zeros([0], weights[0].dtype),
-            )
-            for t, weights in points
-        ]
+        states = [state for _, _, state in states]
+        points = []
+        for t in range(steps if last_only else 0, steps + 1):
+            adapted = self.with_adapted(weights, parameters, path[t], t)
+            state = self.query_state(adapted, states, t, support, training)
+            seen = tf.stack(losses[:t]) if t else tf.zeros([0], weights[0].dtype)
+            points.append(FastWeights(adapted, state, seen))
+        return points
+
+    def is_first_order(self):
+        """True if inner gradients are constants to the outer loop."""
+        return self.first_order
+
+    def query_state(self, weights, states, step, support, training):
+        """The state of the network that query examples meet.
+
+        Args:
+            weights: the network's, after this step.
+            states: before the first step, and as each step left it.
+            step: the number of inner steps taken.
+            support: `Examples` of the task.
+            training: True inside a step of `fit`.
+
+        Returns:
+            Tensors in the place of the network's `non_trainable_variables`.
+        """
+        return self._support_statistics(weights, states[step], support, training)
 
     def predict_query(self, adapted, x, training=False):
         """Outputs of the network on the adapted weights, `[M, ...]`."""

@@ -21,6 +21,7 @@ class TaskResult(NamedTuple):
     """What one task gives to the outer loop; a meta-batch of them has a leading axis `B`."""
 
     loss: Any  # query loss after adaptation, a scalar
+    objective: Any  # what the outer loop descends, a scalar: mostly the loss
     outputs: Any  # query outputs, [M, ...]
     inner_losses: Any = ()  # support loss before each inner step, [T]
     updates: Any = ()  # {position in non_trainable_variables: new value}
@@ -95,7 +96,8 @@ class OuterLoop(keras.Model):
         def task(element):
             episode, seeds = element
             result, _ = self.run_task(episode, seeds, training=True)
-            return result.loss if scale is None else result.loss * scale, result
+            objective = result.objective
+            return objective if scale is None else objective * scale, result
 
         elements = self.with_seeds(episodes)
         results, gradients = map_gradients(
@@ -171,23 +173,24 @@ class OuterLoop(keras.Model):
             self._layers_of_a_task(),
             task_scope(zip(self._seed_states(), seeds, strict=False)) as scope,
         ):
-            adapted = self.adapt(episode.support, training=training)
-            outputs = self.predict_query(adapted, episode.query.x, training=training)
-            result = TaskResult(
-                loss=self.task_loss(episode.query, outputs),
-                outputs=outputs,
-                inner_losses=getattr(adapted, "inner_losses", ()),
-            )
+            adapted, result = self.score_task(episode, training)
         if training:
             seed_states = {id(v) for v in self._seed_states()}
             values = [
                 None if id(v) in seed_states else scope.get_current_value(v)
                 for v in self.non_trainable_variables
             ]
-            result = result._replace(
-                updates={str(i): v for i, v in enumerate(values) if v is not None}
-            )
+            changed = {str(i): v for i, v in enumerate(values) if v is not None}
+            result = result._replace(updates=dict(result.updates) | changed)
         return result, adapted
+
+    def score_task(self, episode, training):
+        """Adapt, predict and score inside of `run_task`: `(adapted, TaskResult)`."""
+        adapted = self.adapt(episode.support, training=training)
+        outputs = self.predict_query(adapted, episode.query.x, training=training)
+        loss = self.task_loss(episode.query, outputs)
+        inner_losses = getattr(adapted, "inner_losses", ())
+        return adapted, TaskResult(loss, loss, outputs, inner_losses)
 
     def _run_before(self, episode):
         """Predict and score one task without adaptation: `BeforeResult`, or () for None."""
