@@ -15,6 +15,8 @@ from tfmeta.learners import (
     BOIL,
     CAVIA,
     MAML,
+    Baseline,
+    BaselinePlusPlus,
     Finetune,
     ImplicitMAML,
     MetaCurvature,
@@ -22,6 +24,7 @@ from tfmeta.learners import (
     MetaSGD,
     ProtoNet,
     Reptile,
+    SimpleShot,
 )
 
 
@@ -106,6 +109,10 @@ def small_convolutional(norm=True):
     return keras.Sequential(layers)
 
 
+def embedding():
+    return tfmeta.networks.mlp((4, 4, 1), 5, hidden=(8,))
+
+
 RATE = {"inner_learning_rate": 0.05, "inner_steps": 2}
 
 ROWS = {
@@ -137,9 +144,23 @@ ROWS = {
     "MetaSGD": Row(lambda: MetaSGD(tasks.dense(), **RATE), MetaSGD),
     "Reptile": Row(lambda: Reptile(tasks.dense(), **RATE), Reptile),
     "ProtoNet": Row(lambda: ProtoNet(small_convolutional()), ProtoNet, True, False, True),
-    "ProtoNet-dense": Row(
-        lambda: ProtoNet(tfmeta.networks.mlp((4, 4, 1), 5, hidden=(8,))), ProtoNet, True, True, True
+    "ProtoNet-dense": Row(lambda: ProtoNet(embedding()), ProtoNet, True, True, True),
+    "Baseline": Row(
+        lambda: Baseline(embedding(), head_learning_rate=0.5, head_steps=5),
+        Baseline,
+        True,
+        True,
+        True,
     ),
+    "BaselinePlusPlus": Row(
+        lambda: BaselinePlusPlus(small_convolutional(), head_learning_rate=0.5, head_steps=3),
+        BaselinePlusPlus,
+        True,
+        False,
+        True,
+        slow=True,
+    ),
+    "SimpleShot": Row(lambda: SimpleShot(embedding()), SimpleShot, True, True, True, slow=True),
     "layers-of-its-own": Row(lambda: LayersOfItsOwn(**RATE), LayersOfItsOwn),
     "method-of-its-own": Row(lambda: MethodOfItsOwn(), MethodOfItsOwn),
 }

@@ -3,6 +3,8 @@
 from tfmeta.learners.alfa import ALFA
 from tfmeta.learners.anil import ANIL
 from tfmeta.learners.base import MetaModel
+from tfmeta.learners.baseline import Baseline
+from tfmeta.learners.baseline_plus_plus import BaselinePlusPlus
 from tfmeta.learners.boil import BOIL
 from tfmeta.learners.cavia import CAVIA
 from tfmeta.learners.finetune import Finetune
@@ -12,6 +14,7 @@ from tfmeta.learners.meta_curvature import MetaCurvature
 from tfmeta.learners.meta_sgd import MetaSGD
 from tfmeta.learners.protonet import ProtoNet
 from tfmeta.learners.reptile import Reptile
+from tfmeta.learners.simple_shot import SimpleShot
 
 __all__ = [
     "ALFA",
@@ -19,6 +22,8 @@ __all__ = [
     "BOIL",
     "CAVIA",
     "MAML",
+    "Baseline",
+    "BaselinePlusPlus",
     "Finetune",
     "ImplicitMAML",
     "MetaCurvature",
@@ -26,4 +31,5 @@ __all__ = [
     "MetaSGD",
     "ProtoNet",
     "Reptile",
+    "SimpleShot",
 ]
