@@ -136,3 +136,20 @@ def scale_images(x, dtype="float32"):
     import tensorflow as tf
 
     return tf.cast(x, dtype) / 255.0 if x.dtype == tf.uint8 else x
+
+
+def as_inputs(x):
+    """Rows of a `ClassDataset`, a tensor, as networks take them: any floats as float32, too."""
+    import tensorflow as tf
+
+    x = scale_images(x)
+    return tf.cast(x, tf.float32) if x.dtype.is_floating else x
+
+
+def check_class_dataset(dataset):
+    """Raises a ValueError unless `dataset` is a `ClassDataset`."""
+    if not isinstance(dataset, ClassDataset):
+        raise ValueError(
+            f"Expected a ClassDataset. Received: {type(dataset).__name__}; make one with "
+            "tfmeta.datasets.from_arrays(x, labels)."
+        )

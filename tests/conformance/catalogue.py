@@ -15,6 +15,8 @@ from tfmeta.learners import (
     BOIL,
     CAVIA,
     MAML,
+    Baseline,
+    BaselinePlusPlus,
     Finetune,
     ImplicitMAML,
     MAMLPlusPlus,
@@ -24,6 +26,7 @@ from tfmeta.learners import (
     ParameterMemory,
     ProtoNet,
     Reptile,
+    SimpleShot,
 )
 
 
@@ -74,7 +77,6 @@ class Row(NamedTuple):
         images: True for classification of pictures, False for regression.
         masks: True if padded rows change nothing.
         renames: True if renaming the labels renames the outputs, and nothing else.
-        moves: True if training moves variables that have no gradient.
         slow: True for rows that only `pytest -m slow` goes through.
     """
 
@@ -83,7 +85,6 @@ class Row(NamedTuple):
     images: bool = False
     masks: bool = True
     renames: bool = False
-    moves: bool = False
     slow: bool = False
 
     def compiled(self, **kwargs):
@@ -108,6 +109,10 @@ def small_convolutional(norm=True):
     layers += [keras.layers.BatchNormalization(momentum=0.5)] if norm else []
     layers += [keras.layers.Activation("tanh"), keras.layers.Flatten(), keras.layers.Dense(3)]
     return keras.Sequential(layers)
+
+
+def embedding():
+    return tfmeta.networks.mlp((4, 4, 1), 5, hidden=(8,))
 
 
 RATE = {"inner_learning_rate": 0.05, "inner_steps": 2}
@@ -146,14 +151,11 @@ ROWS = {
         MAMLPlusPlus,
         True,
         False,
-        False,
-        True,
         slow=True,
     ),
     "ParameterMemory": Row(
         lambda: ParameterMemory(tasks.dense(), memory_size=3, neighbours=2, **RATE),
         ParameterMemory,
-        moves=True,
         slow=True,
     ),
     "ParameterMemory-convolutional": Row(
@@ -161,13 +163,26 @@ ROWS = {
         ParameterMemory,
         True,
         False,
-        moves=True,
         slow=True,
     ),
-    "ProtoNet": Row(lambda: ProtoNet(small_convolutional()), ProtoNet, True, False, True, True),
-    "ProtoNet-dense": Row(
-        lambda: ProtoNet(tfmeta.networks.mlp((4, 4, 1), 5, hidden=(8,))), ProtoNet, True, True, True
+    "ProtoNet": Row(lambda: ProtoNet(small_convolutional()), ProtoNet, True, False, True),
+    "ProtoNet-dense": Row(lambda: ProtoNet(embedding()), ProtoNet, True, True, True),
+    "Baseline": Row(
+        lambda: Baseline(embedding(), head_learning_rate=0.5, head_steps=5),
+        Baseline,
+        True,
+        True,
+        True,
     ),
+    "BaselinePlusPlus": Row(
+        lambda: BaselinePlusPlus(small_convolutional(), head_learning_rate=0.5, head_steps=3),
+        BaselinePlusPlus,
+        True,
+        False,
+        True,
+        slow=True,
+    ),
+    "SimpleShot": Row(lambda: SimpleShot(embedding()), SimpleShot, True, True, True, slow=True),
     "layers-of-its-own": Row(lambda: LayersOfItsOwn(**RATE), LayersOfItsOwn),
     "method-of-its-own": Row(lambda: MethodOfItsOwn(), MethodOfItsOwn),
 }

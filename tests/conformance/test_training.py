@@ -14,20 +14,18 @@ PARAMS = catalogue.PARAMS
 @PARAMS
 def test_fit_learns_traces_each_step_once_and_leaves_gradient_learners_statistics(row):
     learner, data = row.compiled(), tasks.dataset(row.episodes(), 10)
-    traces, before = catalogue.count_traces(learner), learner.non_trainable_variables
-    before = [np.array(v) for v in before]
+    traces = catalogue.count_traces(learner)
+    statistics = learner.inner_network().non_trainable_variables
+    before = [np.array(v) for v in statistics]
     first = learner.fit(data, epochs=2, validation_data=data.take(2), verbose=0)
     second = learner.fit(data, epochs=1, validation_data=data.take(2), verbose=0)
     learner.evaluate(data.take(2), verbose=0)
     assert traces == {"train_step": 1, "test_step": 1}
     losses = first.history["loss"] + second.history["loss"]
     assert losses[2] < losses[1] < losses[0]
-    moved = [
-        not np.array_equal(a, b)
-        for a, b in zip(before, learner.non_trainable_variables, strict=True)
-    ]
+    moved = [not np.array_equal(a, b) for a, b in zip(before, statistics, strict=True)]
     # ProtoNet trains the moving averages that it later predicts with; MAML never touches them.
-    assert any(moved) == row.moves
+    assert all(moved) if row.renames else not any(moved)
 
 
 @PARAMS

@@ -4,6 +4,7 @@ from tfmeta.datasets.arrays import from_arrays
 from tfmeta.datasets.classes import check_disjoint, class_split, rotated_classes
 from tfmeta.datasets.folder import from_folder
 from tfmeta.datasets.glyphs import glyphs
+from tfmeta.datasets.labelled import labelled
 from tfmeta.datasets.omniglot import omniglot
 from tfmeta.datasets.tfds import from_tfds
 
@@ -14,6 +15,7 @@ __all__ = [
     "from_folder",
     "from_tfds",
     "glyphs",
+    "labelled",
     "omniglot",
     "rotated_classes",
 ]

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from tfmeta.episodes import bits as rng
 from tfmeta.episodes.stream import check_integer, check_stream, stream
-from tfmeta.types import ClassDataset, Episode, Examples, scale_images
+from tfmeta.types import Episode, Examples, as_inputs, check_class_dataset
 
 _PADDING = -1  # in place of a row number
 
@@ -128,19 +128,14 @@ def _episode_builder(dataset, ways, shots, queries):
     def examples(rows, per_class):
         y = tf.broadcast_to(np.repeat(np.arange(ways[1], dtype="int32"), per_class), tf.shape(rows))
         if not padded:
-            return Examples(_scaled(tf.gather(table, rows)), y, tf.ones_like(rows, tf.float32))
+            return Examples(as_inputs(tf.gather(table, rows)), y, tf.ones_like(rows, tf.float32))
         real = rows != _PADDING
         x = tf.gather(table, tf.maximum(rows, 0))
         real_x = tf.reshape(real, tf.concat([tf.shape(rows), [1] * (table.shape.rank - 1)], 0))
         x = tf.where(real_x, x, tf.zeros([], x.dtype))
-        return Examples(_scaled(x), tf.where(real, y, 0), tf.cast(real, tf.float32))
+        return Examples(as_inputs(x), tf.where(real, y, 0), tf.cast(real, tf.float32))
 
     return lambda support, query: Episode(examples(support, shots[1]), examples(query, queries))
-
-
-def _scaled(x):
-    x = scale_images(x)
-    return tf.cast(x, tf.float32) if x.dtype.is_floating else x
 
 
 def _low_high(name, value, minimum):
@@ -156,11 +151,7 @@ def _low_high(name, value, minimum):
 
 
 def _check_dataset(dataset, ways, shots, queries):
-    if not isinstance(dataset, ClassDataset):
-        raise ValueError(
-            f"Expected a ClassDataset. Received: {type(dataset).__name__}; make one with "
-            "tfmeta.datasets.from_arrays(x, labels)."
-        )
+    check_class_dataset(dataset)
     if dataset.num_classes < ways[1]:
         raise ValueError(
             f"Expected at least ways={ways[1]} classes. Received: a data set of "

@@ -3,6 +3,8 @@
 from tfmeta.learners.alfa import ALFA
 from tfmeta.learners.anil import ANIL
 from tfmeta.learners.base import MetaModel
+from tfmeta.learners.baseline import Baseline
+from tfmeta.learners.baseline_plus_plus import BaselinePlusPlus
 from tfmeta.learners.boil import BOIL
 from tfmeta.learners.cavia import CAVIA
 from tfmeta.learners.finetune import Finetune
@@ -14,6 +16,7 @@ from tfmeta.learners.meta_sgd import MetaSGD
 from tfmeta.learners.parameter_memory import ParameterMemory
 from tfmeta.learners.protonet import ProtoNet
 from tfmeta.learners.reptile import Reptile
+from tfmeta.learners.simple_shot import SimpleShot
 
 __all__ = [
     "ALFA",
@@ -21,6 +24,8 @@ __all__ = [
     "BOIL",
     "CAVIA",
     "MAML",
+    "Baseline",
+    "BaselinePlusPlus",
     "Finetune",
     "ImplicitMAML",
     "MAMLPlusPlus",
@@ -30,4 +35,5 @@ __all__ = [
     "ParameterMemory",
     "ProtoNet",
     "Reptile",
+    "SimpleShot",
 ]

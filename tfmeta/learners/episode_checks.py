@@ -16,7 +16,7 @@ _HOW_TO_PASS = (
 def prepare(learner, episodes):
     """Check the element type and the first meta-batch, and build the network."""
     spec = _episode_spec(episodes)
-    if not learner.inner_network().built:
+    if not (learner.built and learner.inner_network().built):
         with learner.distribute_strategy.scope():
             learner.build((None, *spec.query.x.shape[2:]))
     checks.check_runs_on_given_weights(learner.inner_network())

@@ -3,10 +3,8 @@
 from typing import Any, NamedTuple
 
 import keras
-import numpy as np
-import tensorflow as tf
 
-from tfmeta.learners.base import MetaModel
+from tfmeta.learners.embedding import EmbeddingLearner
 from tfmeta.ops import class_means, squared_euclidean
 
 
@@ -23,7 +21,7 @@ class Prototypes(NamedTuple):
 
 
 @keras.saving.register_keras_serializable("tfmeta")
-class ProtoNet(MetaModel):
+class ProtoNet(EmbeddingLearner):
     """Classify by the nearest class mean in a learned embedding.
 
     With the network `f` and the support examples `S_k` of class `k`:
@@ -35,9 +33,9 @@ class ProtoNet(MetaModel):
     uses batch statistics in training, which the moving averages follow, and those averages
     outside it, so that a prediction does not depend on the other query examples.
 
-    In a compiled step the number of ways is not known, so `N` is the number of support rows,
-    `ways * shots`; the columns of classes that are not there hold a large negative number, which
-    neither a softmax nor an argmax sees. `predict` cuts them off.
+    In a compiled step `N` is the number of support rows, and the columns of classes that are not
+    there hold a large negative number, which neither a softmax nor an argmax sees. `predict` cuts
+    them off. To pretrain the network on class names first: `classifier`.
 
     Differs from the paper: in training, support and query batches are normalised apart; episodes
     of one meta-batch may be several (`meta_batch_size`), the paper uses one.
@@ -52,29 +50,10 @@ class ProtoNet(MetaModel):
         arXiv:1703.05175, equations 1 and 2.
     """
 
-    supports_masks = True
-    integer_labels = True
-
-    def predicts_logits(self):
-        return True
-
     def adapt(self, support, training=False):
-        if tf.executing_eagerly():
-            ways = int(tf.reduce_max(support.y)) + 1
-        else:  # Keras forgets the number of rows once it has seen two of them
-            ways = support.y.shape[0] or tf.shape(support.y)[0]
         embeddings = self.embed(support.x, training)
+        ways = self.most_ways(support)
         return Prototypes(*class_means(embeddings, support.y, support.mask, ways))
 
-    def predict_query(self, adapted, x, training=False):
-        logits = -squared_euclidean(self.embed(x, training), adapted.means)
-        return tf.where(adapted.present[None] > 0, logits, logits.dtype.min / 2)
-
-    def embed(self, x, training=False):
-        """Embeddings `[rows, D]`."""
-        embeddings = self(x, training=training)
-        return tf.reshape(embeddings, (-1, int(np.prod(embeddings.shape[1:]))))
-
-    def predict(self, x, **kwargs):
-        outputs = super().predict(x, **kwargs)
-        return outputs[..., (outputs > np.finfo(outputs.dtype).min / 4).any(axis=(0, 1))]
+    def logits(self, adapted, embeddings):
+        return -squared_euclidean(embeddings, adapted.means)
