@@ -1,7 +1,7 @@
 # The commands of this repository. Each makes .venv first, when it is missing or setup.cfg is newer.
 #
 #     make quickstart                   meta-train on images, a picture and a figure (minutes)
-#     make test                         the quick tests; ARGS="-k maml" picks some
+#     make test                         the quick tests, two at a time; ARGS="-k maml" picks some
 #     make check                        lint, then the quick tests: what CI runs
 #     make slow                         the tests that take minutes
 #     make lint, make format            ruff
@@ -26,7 +26,7 @@ quickstart: $(READY)
 	$(BIN)/python tutorials/01_quickstart.py $(ARGS)
 
 test: $(READY)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 $(ARGS)
 
 # One after the other also under `make -j`, and pytest's closing line comes last.
 check: $(READY)
@@ -42,7 +42,7 @@ format: $(READY)
 	$(BIN)/ruff format $(SOURCES)
 
 slow: $(READY)
-	$(BIN)/python -m pytest -m slow $(ARGS)
+	$(BIN)/python -m pytest -n 2 -m slow $(ARGS)
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache

@@ -30,3 +30,14 @@ def busy_share(seconds=1.0):
     time.sleep(seconds)
     total, idle = (after - before for after, before in zip(ticks(), (total, idle), strict=True))
     return 1 - idle / total
+
+
+def memory(reset=False):
+    """Bytes of this process, now and at their peak: `{"now": ..., "peak": ...}`; Linux."""
+    if reset:
+        with open("/proc/self/clear_refs", "w") as file:
+            file.write("5")  # the peak starts again from what is in use now
+    with open("/proc/self/status") as file:
+        fields = dict(line.split(":", 1) for line in file)
+    now, peak = (int(fields[name].split()[0]) * 1024 for name in ("VmRSS", "VmHWM"))
+    return {"now": now, "peak": peak}

@@ -21,6 +21,7 @@ import time
 import numpy as np
 
 from benchmarks.cases import Case
+from benchmarks.machine import memory
 
 LEARNING_RATE = 1e-3  # of the outer optimizer, Adam
 
@@ -100,13 +101,7 @@ class Session:
         return steps, taken
 
     def memory(self, reset=False):
-        if reset:
-            with open("/proc/self/clear_refs", "w") as file:
-                file.write("5")  # the peak starts again from what is in use now
-        with open("/proc/self/status") as file:
-            fields = dict(line.split(":", 1) for line in file)
-        now, peak = (int(fields[name].split()[0]) * 1024 for name in ("VmRSS", "VmHWM"))
-        return {"now": now, "peak": peak}
+        return memory(reset)
 
 
 def serve(contenders, versions):

@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 import tasks
 import tensorflow as tf
 
@@ -68,3 +69,20 @@ def test_gradient_steps_keep_the_path():
     np.testing.assert_allclose([w[0] for (w,) in path], [8, 4, 2, 1])
     np.testing.assert_allclose(losses, [64, 16, 4])
     assert states == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("steps", [0, 1, 3])
+def test_rolled_steps_have_the_same_ends(steps):
+    def loss(weights, state, t):
+        return tf.reduce_sum(weights[0] ** 2), state + tf.cast(t, tf.float32)
+
+    def run(rolled):
+        return gradient_steps(
+            loss, [tf.constant([8.0])], tf.constant(0.0), SGD(0.25), steps, True, rolled=rolled
+        )
+
+    path, states, losses = tf.function(run)(True)
+    plain_path, plain_states, plain_losses = run(False)
+    np.testing.assert_allclose(path[-1], plain_path[-1])
+    np.testing.assert_allclose(states[-1], plain_states[-1])
+    np.testing.assert_allclose(losses, plain_losses)

@@ -351,3 +351,13 @@ def test_reptile_adapts_to_the_support_set_alone():
     maml = compiled(MAML(tasks.dense(), inner_learning_rate=0.05, inner_steps=3))
     for a, b in zip(reptile.adapt(support).weights, maml.adapt(support).weights, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
+def test_implicit_maml_has_one_graph_for_any_number_of_steps():
+    """What a step of the inner loop needs is forgotten before the next one."""
+    sizes = []
+    for steps in (5, 100):
+        learner = compiled(ImplicitMAML(tasks.dense(), inner_steps=steps), jit_compile=False)
+        graph = tf.function(learner.outer_gradients).get_concrete_function(tasks.regression()).graph
+        sizes.append(len(graph.get_operations()))
+    assert sizes[0] == sizes[1]

@@ -6,7 +6,16 @@ import tensorflow as tf
 
 
 def gradient_steps(
-    loss_fn, weights, state, rule, steps, first_order, *, checkpoint=None, loss_scale=None
+    loss_fn,
+    weights,
+    state,
+    rule,
+    steps,
+    first_order,
+    *,
+    checkpoint=None,
+    loss_scale=None,
+    rolled=False,
 ):
     """Take gradient steps, and keep every point on the way.
 
@@ -24,10 +33,13 @@ def gradient_steps(
             outer gradient. It then reaches the weights and the rule's state only.
         loss_scale: None, or what the loss is multiplied by while the gradient is taken, so that
             small float16 values are not lost.
+        rolled: True keeps the ends of the path alone: one loop in the graph, whose memory does not
+            grow with `steps`. It needs `first_order`, and `t` is then a tensor.
 
     Returns:
         `(path, states, losses)`: `steps + 1` lists of weights, the state before the first step and
-        after each, and the support loss before each step, `steps` scalars.
+        after each, and the support loss before each step, `steps` scalars. If `rolled`, there
+        is None between the ends of the first two.
 
     Raises:
         UnreachedWeights: the support loss does not depend on a weight.
@@ -51,6 +63,8 @@ def gradient_steps(
         weights, rule_state = rule.update(gradients, weights, rule_state)
         return weights, rule_state, state, loss
 
+    if rolled and steps > 0:
+        return _in_one_loop(step, weights, rule.init(weights), state, steps)
     rule_state, path, states, losses = rule.init(weights), [weights], [state], []
     for t in range(steps):
         one = functools.partial(step, t)
@@ -61,6 +75,22 @@ def gradient_steps(
         states.append(state)
         losses.append(loss)
     return path, states, losses
+
+
+def _in_one_loop(step, weights, rule_state, state, steps):
+    def body(t, weights, rule_state, state, losses):
+        weights, rule_state, state, loss = step(t, weights, rule_state, state)
+        return t + 1, weights, rule_state, state, losses.write(t, loss)
+
+    losses = tf.TensorArray(weights[0].dtype, steps, element_shape=())
+    _, last, _, last_state, losses = tf.while_loop(
+        lambda t, *_: t < steps,
+        body,
+        (tf.constant(0), weights, rule_state, state, losses),
+        maximum_iterations=steps,
+    )
+    between = [None] * (steps - 1)
+    return [weights, *between, last], [state, *between, last_state], losses.stack()
 
 
 class UnreachedWeights(ValueError):

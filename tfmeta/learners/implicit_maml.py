@@ -49,6 +49,8 @@ class ImplicitMAML(GradientLearner):
         arXiv:1909.04630, equations 3, 5 and 6, algorithms 1 and 2.
     """
 
+    rolled_steps = True
+
     def __init__(
         self,
         network=None,

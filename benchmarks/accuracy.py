@@ -1,0 +1,172 @@
+"""Every method on the same episodes: score, interval, speed, memory.
+
+    python -m benchmarks.accuracy [--cases a,b] [--methods "MAML;CAVIA"] [--seeds 0 1 2]
+    python -m benchmarks.accuracy --table    # the table and the plot of what was measured before
+
+Each training is a process of its own, on one core (`--workers` at a time). A run that was stopped
+goes on where it was: finished trainings lie in outputs/accuracy/ and are made again only if their
+settings changed (`benchmarks.methods`). All methods of a case are scored on the same test
+episodes; the interval is that of the mean over episodes of scores that are means over the seeds,
+and the difference from MAML is paired. Writes benchmarks/results/accuracy.json and .png. Less than
+three hours on 2 cores.
+"""
+
+import argparse
+import concurrent.futures
+import datetime
+import json
+import os
+import pathlib
+import queue
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+from benchmarks import accuracy_report
+from benchmarks.contenders import ROOT
+from benchmarks.machine import machine
+from benchmarks.methods import CASES, METHODS, job_text, jobs
+
+RESULTS = pathlib.Path(__file__).parent / "results" / "accuracy.json"
+WORKER = "benchmarks.workers.with_learner"
+REFERENCE = "MAML"
+
+
+def file_of(folder, job):
+    case, method, seed = job
+    name = "".join(c if c.isalnum() or c in "+-" else "_" for c in method)
+    return folder / f"{case}.{name}.{seed}.npz"
+
+
+def load(folder, job):
+    """`(scores, facts)` of a finished training; None if it is not there, or of other settings."""
+    case, method, _ = job
+    path = file_of(folder, job)
+    if not path.exists():
+        return None
+    with np.load(path) as stored:
+        if str(stored["job"]) != job_text(CASES[case], METHODS[method].arguments(case)):
+            return None
+        return stored["scores"], json.loads(str(stored["facts"]))
+
+
+def train(folder, job, cores):
+    """Run one training in a process of its own, on one of the free cores; its seconds."""
+    core, began = cores.get(), time.time()
+    path = file_of(folder, job)
+    unfinished = path.with_suffix(".part.npz")
+    try:
+        with open(path.with_suffix(".log"), "w") as log:
+            subprocess.run(
+                [sys.executable, "-m", WORKER, job[0], job[1], str(job[2]), unfinished],
+                cwd=ROOT, check=True, stdout=log, stderr=subprocess.STDOUT,
+                preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+            )  # fmt: skip
+        unfinished.rename(path)  # whole or not at all
+    finally:
+        cores.put(core)
+    return time.time() - began
+
+
+def train_all(folder, wanted, workers):
+    """Train what is not there yet, and say how far it is."""
+    left = [job for job in wanted if load(folder, job) is None]
+    print(f"{len(wanted) - len(left)} of {len(wanted)} trainings are there already", flush=True)
+    cores, began, failed = queue.Queue(), time.time(), []
+    for core in sorted(os.sched_getaffinity(0))[:workers]:
+        cores.put(core)
+    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+        running = {pool.submit(train, folder, job, cores): job for job in left}
+        for done, future in enumerate(concurrent.futures.as_completed(running), 1):
+            job = running[future]
+            if future.exception() is not None:
+                failed.append(job)
+                log = file_of(folder, job).with_suffix(".log")
+                print(f"{job} FAILED, see {log}", file=sys.stderr, flush=True)
+                continue
+            minutes = (time.time() - began) / done * (len(left) - done) / 60
+            score = load(folder, job)[1]["score"]
+            print(
+                f"[{done}/{len(left)}] {job[0]}, {job[1]}, seed {job[2]}: {score:.4g} in "
+                f"{future.result():.0f} s; about {minutes:.0f} min left", flush=True,
+            )  # fmt: skip
+    return failed
+
+
+def summary(folder, case, seeds):
+    """Method -> figures, over the seeds that are there."""
+    found = {}
+    for method in METHODS:
+        stored = [load(folder, (case, method, s)) for s in seeds if METHODS[method].arguments(case)
+                  is not None]  # fmt: skip
+        stored = [s for s in stored if s is not None]
+        if stored:
+            found[method] = [np.stack([s for s, _ in stored]), [facts for _, facts in stored]]
+    return {
+        method: figures(scores, facts, found.get(REFERENCE, [None])[0])
+        for method, (scores, facts) in found.items()
+    }
+
+
+def figures(scores, facts, reference):
+    """Of one method: scores `[seeds, episodes]`, facts of each seed, MAML's scores."""
+
+    def mean_and_interval(values):
+        return [float(values.mean()), float(1.96 * values.std(ddof=1) / np.sqrt(len(values)))]
+
+    result = {
+        "score": mean_and_interval(scores.mean(0)),
+        "of_seeds": [float(s) for s in scores.mean(1)],
+        "curve": np.mean([fact["curve"] for fact in facts], axis=0).tolist(),
+        "versions": facts[0]["versions"],
+        "cores": facts[0]["cores"],
+    }
+    if reference is not None:
+        result["minus_MAML"] = mean_and_interval(scores.mean(0) - reference.mean(0))
+    for name in ("tasks_per_s", "first_step_s", "peak_mib", "train_s"):
+        values = [fact[name] for fact in facts]
+        result[name] = None if None in values else float(np.median(values))
+    return result
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cases", help=f"some of: {','.join(CASES)}")
+    parser.add_argument("--methods", help=f"some of: {'; '.join(METHODS)}, separated by ;")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--table", action="store_true", help="train nothing")
+    parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("outputs/accuracy"))
+    options = parser.parse_args()
+    options.cases = options.cases.split(",") if options.cases else list(CASES)
+    options.methods = options.methods.split(";") if options.methods else list(METHODS)
+    unknown = {*options.cases} - {*CASES} | {*options.methods} - {*METHODS}
+    if unknown:
+        parser.error(f"no such case or method: {', '.join(sorted(unknown))}")
+    return options
+
+
+def main():
+    options = parse()
+    failed = []
+    if not options.table:
+        options.folder.mkdir(parents=True, exist_ok=True)
+        wanted = jobs(options.cases, options.methods, options.seeds)
+        failed = train_all(options.folder, wanted, options.workers)
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    for case in options.cases if not options.table else ():
+        results[case] = {
+            "date": datetime.date.today().isoformat(),
+            "machine": machine(),
+            "settings": repr(CASES[case]),
+            "methods": summary(options.folder, case, options.seeds),
+        }
+        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+    accuracy_report.show(results, RESULTS.with_suffix(".png"))
+    sys.exit(f"{len(failed)} trainings failed" if failed else 0)
+
+
+if __name__ == "__main__":
+    main()

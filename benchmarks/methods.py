@@ -1,0 +1,133 @@
+"""What `python -m benchmarks.accuracy` compares: the cases, and each method's settings in them.
+
+Data alone, so that the command needs no TensorFlow to know what is left to do. Rates and steps are
+the papers', or were chosen on validation classes with the first seed; none on test episodes.
+"""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """What all methods are trained on alike.
+
+    Attributes:
+        family: "sinusoid" (regression, MLP 40-40), "modes" (the same of sinusoids and lines) or
+            "glyphs" (5-way, four strided convolutions).
+        shots, queries: support and query examples (a class) in training.
+        tasks: of a meta-batch.
+        steps: outer steps; pretraining takes passes over the base classes instead.
+        outer_rate: of Adam; on glyphs it falls to zero along a cosine.
+        validation, test: number of episodes.
+    """
+
+    family: str
+    shots: int
+    queries: int
+    tasks: int
+    steps: int
+    outer_rate: float
+    validation: int = 100
+    test: int = 600
+    filters: int = 16
+    ways: int = 5
+    pretraining_epochs: int = 12
+
+    @property
+    def is_regression(self):
+        return self.family != "glyphs"
+
+
+SINUSOID = Case("sinusoid", 10, 10, tasks=25, steps=10_000, outer_rate=1e-3)
+GLYPHS = Case("glyphs", 1, 3, tasks=8, steps=500, outer_rate=2e-3)
+
+CASES = {
+    "sinusoid": SINUSOID,
+    "glyphs-1": GLYPHS,
+    "glyphs-5": dataclasses.replace(GLYPHS, shots=5),
+    # Tasks of two kinds: what a memory is for.
+    "modes": dataclasses.replace(SINUSOID, family="modes"),
+    # The protocol of CAVIA's authors.
+    "sinusoid-long": dataclasses.replace(SINUSOID, steps=50_000),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """A learner with its arguments; None where it has nothing to do.
+
+    Attributes:
+        learner: name of the class in `tfmeta.learners`.
+        sinusoid, glyphs: arguments of the learner.
+        more: case -> arguments in their place.
+        pretrained: True trains a classifier of the base classes by ordinary `fit`.
+        outer: in the place of Adam, ("SGD", rate).
+    """
+
+    learner: str
+    sinusoid: dict | None = None
+    glyphs: dict | None = None
+    more: dict = dataclasses.field(default_factory=dict)
+    pretrained: bool = False
+    outer: tuple | None = None
+
+    def arguments(self, name):
+        """Those of the learner in a case, None if it has no part in it."""
+        return self.more.get(name, getattr(self, CASES[name].family, None))
+
+
+def _rate(value, steps=1, **more):
+    return {"inner_learning_rate": value, "inner_steps": steps, **more}
+
+
+SLOW, FIVE = _rate(0.01), _rate(0.01, 5)
+LONG = {"sinusoid-long": SLOW, "modes": SLOW}
+GLYPH = _rate(0.4, evaluation_steps=3)
+
+METHODS = {
+    "MAML": Method("MAML", SLOW, GLYPH, LONG),
+    "FOMAML": Method("MAML", SLOW | {"first_order": True}, GLYPH | {"first_order": True}),
+    "MAML, 5 steps": Method("MAML", FIVE, _rate(0.1, 5), {"modes": FIVE}),
+    "MAML++": Method("MAMLPlusPlus", FIVE, _rate(0.1, 5)),
+    "MetaSGD": Method("MetaSGD", SLOW, _rate(0.1)),
+    "MetaCurvature": Method("MetaCurvature", SLOW, GLYPH),
+    "ALFA": Method("ALFA", FIVE, _rate(0.1, 5)),
+    "ANIL": Method("ANIL", _rate(0.1), GLYPH),
+    "BOIL": Method("BOIL", SLOW, GLYPH),
+    "CAVIA": Method(
+        "CAVIA", _rate(1.0), _rate(1.0, 2, context_size=100), {"sinusoid-long": _rate(1.0)}
+    ),
+    "iMAML": Method("ImplicitMAML", _rate(0.01, 16), _rate(0.1, 8)),
+    "Reptile": Method(
+        "Reptile", _rate(0.02, 5, inner_batch_size=10, evaluation_steps=32),
+        _rate(0.05, 5, evaluation_steps=10),
+    ),
+    "ParameterMemory": Method(
+        "ParameterMemory", SLOW, GLYPH | {"memory_size": 4},
+        {"modes": SLOW | {"memory_size": 64}},
+    ),
+    "ProtoNet": Method("ProtoNet", glyphs={}),
+    "joint training": Method("Finetune", {"inner_learning_rate": 0.01}),
+    "pretrained, all weights": Method(
+        "Finetune", glyphs={"inner_learning_rate": 0.03}, pretrained=True
+    ),
+    "Baseline": Method("Baseline", glyphs={}, pretrained=True),
+    "Baseline++": Method("BaselinePlusPlus", glyphs={}, pretrained=True),
+    "SimpleShot": Method("SimpleShot", glyphs={}, pretrained=True),
+}  # fmt: skip
+
+
+def job_text(case, arguments):
+    """What a stored result was made with: results of other settings are made anew."""
+    return repr((case, sorted(arguments.items())))
+
+
+def jobs(cases, methods, seeds):
+    """All trainings, (case, method, seed), seed by seed: a part is a whole comparison."""
+    return [
+        (case, method, seed)
+        for seed in seeds
+        for case in cases
+        for method in methods
+        if METHODS[method].arguments(case) is not None
+    ]

@@ -1,0 +1,132 @@
+"""Train one method of `benchmarks.methods` once, and score it: CASE METHOD SEED FILE."""
+
+import json
+import os
+import sys
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import tfmeta
+from benchmarks.machine import memory
+from benchmarks.methods import CASES, METHODS, job_text
+
+POINTS = 10  # of the curve
+LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+def episodes(case, split, seed, count=None):
+    """Episodes of a split; other splits have other classes, or other seeds."""
+    training = split == "train"
+    shared = {"shots": case.shots, "meta_batch_size": case.tasks, "seed": seed, "count": count}
+    if case.is_regression:
+        sinusoid, line = tfmeta.episodes.sinusoid, tfmeta.episodes.line
+        family = sinusoid if case.family == "sinusoid" else tfmeta.episodes.mixture(sinusoid, line)
+        return family(queries=case.queries if training else 100, **shared)
+    data = tfmeta.datasets.glyphs(split)
+    queries = case.queries if training else 15
+    return tfmeta.episodes.classification(data, ways=case.ways, queries=queries, **shared)
+
+
+def network(case, outputs):
+    if case.is_regression:
+        return tfmeta.networks.mlp((1,), 1)
+    return tfmeta.networks.conv4(
+        (28, 28, 1), outputs, filters=case.filters, norm="batch", downsample="stride"
+    )
+
+
+class Watch(keras.callbacks.Callback):
+    """Seconds of the first step and of each epoch; after it a score on validation, not counted."""
+
+    def __init__(self, case):
+        super().__init__()
+        self.validation = episodes(case, "validation", 500, case.validation)
+        self.learner = self.base_classes = self.first = None
+        self.epochs, self.curve = [], []
+
+    def on_train_begin(self, logs=None):
+        self.began = time.perf_counter()
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.first = self.first or time.perf_counter() - self.began
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.began_epoch = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.epochs.append(time.perf_counter() - self.began_epoch)
+        if hasattr(self.learner, "center_on"):
+            self.learner.center_on(self.base_classes)
+        found = self.learner.evaluate(self.validation, verbose=0, return_dict=True)
+        self.curve.append([sum(self.epochs), found.get("accuracy", found["loss"])])
+
+
+def meta_train(case, method, arguments, seed, watch):
+    """Train a learner on episodes."""
+    embeds = method.learner == "ProtoNet"
+    cls = getattr(tfmeta.learners, method.learner)
+    watch.learner = cls(network(case, None if embeds else case.ways), **arguments)
+    if method.outer is not None:
+        kind, rate = method.outer
+        optimizer = getattr(keras.optimizers, kind)(rate)
+    elif case.is_regression:
+        optimizer = keras.optimizers.Adam(case.outer_rate)
+    else:
+        rate = keras.optimizers.schedules.CosineDecay(case.outer_rate, case.steps)
+        optimizer = keras.optimizers.Adam(rate)
+    if case.is_regression:
+        watch.learner.compile(optimizer, "mse", steps_per_execution=50)
+    else:
+        watch.learner.compile(optimizer, LOSS, metrics=["accuracy"])
+    data = episodes(case, "train", seed)
+    steps = case.steps // POINTS
+    watch.learner.fit(data, epochs=POINTS, steps_per_epoch=steps, callbacks=[watch], verbose=2)
+    return steps * case.tasks / float(np.median(watch.epochs[1:]))
+
+
+def pretrain(case, method, arguments, seed, watch):
+    """Train a network to name the base classes, and put a learner on it."""
+    cls = getattr(tfmeta.learners, method.learner)
+    train, body = tfmeta.datasets.glyphs("train"), network(case, None)
+    if method.learner == "Finetune":
+        head = keras.layers.Dense(case.ways, kernel_initializer="zeros")
+        watch.learner = cls(keras.Sequential([body, head]), **arguments)
+        classifier = tfmeta.learners.Baseline(body).classifier(train.num_classes)
+    else:
+        watch.learner, watch.base_classes = cls(body, **arguments), train
+        classifier = watch.learner.classifier(train.num_classes)
+    watch.learner.compile(loss=LOSS, metrics=["accuracy"])
+    classifier.compile(keras.optimizers.Adam(1e-3), LOSS)
+    data = tfmeta.datasets.labelled(train, seed=seed)
+    classifier.fit(data, epochs=case.pretraining_epochs, callbacks=[watch], verbose=2)
+
+
+def main(name, method, seed, file):
+    case, arguments = CASES[name], METHODS[method].arguments(name)
+    method = METHODS[method]
+    keras.utils.set_random_seed(seed)
+    watch = Watch(case)
+    before = memory(reset=True)["now"]
+    train = pretrain if method.pretrained else meta_train
+    tasks_per_s = train(case, method, arguments, seed, watch)
+    peak = memory()["peak"] - before
+    test = episodes(case, "test", 1000, case.test)
+    report = tfmeta.evaluation.evaluate_episodes(watch.learner, test, case.test, verbose=0)
+    facts = {
+        "score": report.mean,
+        "curve": watch.curve,
+        "first_step_s": watch.first,
+        "tasks_per_s": tasks_per_s,
+        "peak_mib": peak / 2**20,
+        "train_s": sum(watch.epochs),
+        "cores": len(os.sched_getaffinity(0)),
+        "versions": {"tensorflow": tf.__version__, "keras": keras.__version__},
+    }
+    np.savez(file, scores=report.scores, facts=json.dumps(facts), job=job_text(case, arguments))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4])
