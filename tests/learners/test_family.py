@@ -97,8 +97,8 @@ def test_alfa_has_parameters_for_its_own_steps():
         learner.adapt(tasks.one(tasks.regression().support), inner_steps=3)
 
 
-@pytest.mark.parametrize("strength", [0.5, 4.0])
-def test_implicit_maml_in_closed_form(strength):
+@pytest.mark.parametrize(("strength", "damping"), [(0.5, 0.0), (4.0, 0.0), (0.5, 2.0)])
+def test_implicit_maml_in_closed_form(strength, damping):
     """Support loss |Xv - y|^2 / n: the minimum, and the derivative of it, by linear algebra."""
     episodes = tasks.regression(tasks=2, rows=6, width=3, dtype="float64")
     network = keras.Sequential(
@@ -111,6 +111,7 @@ def test_implicit_maml_in_closed_form(strength):
             inner_learning_rate=0.1,
             inner_steps=400,
             cg_steps=3,
+            cg_damping=damping,
         )
     )
     start, expected = network.get_weights()[0], []
@@ -123,7 +124,7 @@ def test_implicit_maml_in_closed_form(strength):
             hessian + strength * eye, 2 * x.T @ y / len(x) + strength * start
         )
         slope = 2 * query_x.T @ (query_x @ solution - query_y) / len(query_x)
-        expected.append(np.linalg.solve(eye + hessian / strength, slope))
+        expected.append(np.linalg.solve(eye + hessian / (strength + damping), slope))
     (found,) = outer_gradients(learner, episodes)
     np.testing.assert_allclose(found, np.mean(expected, axis=0), rtol=1e-6)
 
@@ -284,6 +285,7 @@ def test_subset_of_layers_in_a_model_within():
         (lambda n: ALFA(n, weight_decay=-1.0), r"Expected weight_decay >= 0.*Received: -1.0"),
         (lambda n: ImplicitMAML(n, regularization=0), r"Expected regularization > 0"),
         (lambda n: ImplicitMAML(n, cg_steps=0), r"Expected cg_steps .*Received: 0"),
+        (lambda n: ImplicitMAML(n, cg_damping=-1), r"Expected cg_damping >= 0.*Received: -1"),
         (lambda n: CAVIA(n, context_size=0), r"Expected context_size .*Received: 0"),
         (lambda n: CAVIA(n, context_layers=["x"]), r"Expected context_layers .*Received: \['x'\]"),
         (lambda n: Reptile(n, inner_batch_size=0), r"Expected inner_batch_size .*Received: 0"),

@@ -21,16 +21,18 @@ class ImplicitMAML(GradientLearner):
 
     Outer loop: at the minimum `v` the derivative of the solution is known, however it was found,
 
-        d L_query(v) / dw = (I + H / s)^-1 grad L_query(v),    H the Hessian of L_support at v,
+        d L_query(v) / dw = (I + H / (s + d))^-1 grad L_query(v),    d = 0,
 
-    and the compiled optimizer descends its mean over tasks. The system is solved by conjugate
-    gradients, one product with `H` each; nothing of the inner loop is kept for it.
+    H the Hessian of L_support at v, and the compiled optimizer descends its mean over tasks. The
+    system is solved by conjugate gradients, one product with `H` each; nothing of the inner loop
+    is kept for it. The damping d > 0 is for networks: where H / s has eigenvalues below -1, which
+    ReLUs and an inner loop that stops early give, the exact formula is no direction of descent.
 
     Meta-learned: all trainable weights of the network. Adapted: the same.
 
-    Differs from the paper: the inner loop is gradient descent alone; conjugate gradients have no
-    damping of their own; `H` and the outer gradient are those without dropout; normalisation as in
-    `MAML`.
+    Differs from the paper: the inner loop is gradient descent alone; damping is in the authors'
+    code (which doubles `I`, too, and pulls towards `w` once, after the last step); `H` and the
+    outer gradient are those without dropout; normalisation as in `MAML`.
 
     Args:
         network: a `keras.Model`, or None for a subclass with `call`.
@@ -38,6 +40,7 @@ class ImplicitMAML(GradientLearner):
         inner_learning_rate: `a`.
         inner_steps: `T` in training. The paper: 16 on Omniglot 5-way.
         cg_steps: steps of conjugate gradients. The paper: 5.
+        cg_damping: `d`, >= 0. The authors' code: 10.0; 0 is the paper's equation.
         **kwargs: `evaluation_steps`, `transductive`, `task_batching`, `name` and `dtype`, as in
             `MAML`.
 
@@ -59,6 +62,7 @@ class ImplicitMAML(GradientLearner):
         inner_learning_rate=0.05,
         inner_steps=16,
         cg_steps=5,
+        cg_damping=10.0,
         **kwargs,
     ):
         super().__init__(
@@ -71,7 +75,10 @@ class ImplicitMAML(GradientLearner):
         if not regularization > 0:
             raise ValueError(f"Expected regularization > 0. Received: {regularization}.")
         checks.check_integer("cg_steps", cg_steps, 1)
+        if not cg_damping >= 0:
+            raise ValueError(f"Expected cg_damping >= 0. Received: {cg_damping}.")
         self.regularization, self.cg_steps = float(regularization), int(cg_steps)
+        self.cg_damping = float(cg_damping)
 
     def update_rule(self):
         return ProximalSGD(self.inner_learning_rate, self.regularization)
@@ -87,7 +94,7 @@ class ImplicitMAML(GradientLearner):
         return self.with_penalty(results, [tf.reduce_mean(g, 0) for g in gradients])
 
     def _implicit_gradient(self, episode, adapted):
-        """`(I + H / s)^-1 grad L_query` at the adapted weights of one task."""
+        """`(I + H / (s + d))^-1 grad L_query` at the adapted weights of one task."""
         support, query = episode
         weights = [tf.identity(w) for w in adapted.weights]
         with tf.GradientTape() as tape:
@@ -106,6 +113,7 @@ class ImplicitMAML(GradientLearner):
 
         def product(vectors):
             curved = second.gradient(slope, weights, vectors, unconnected_gradients="zero")
-            return [v + h / self.regularization for v, h in zip(vectors, curved, strict=True)]
+            scale = self.regularization + self.cg_damping
+            return [v + h / scale for v, h in zip(vectors, curved, strict=True)]
 
         return conjugate_gradient(product, gradient, self.cg_steps)
