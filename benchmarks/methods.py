@@ -59,7 +59,7 @@ class Method:
     Attributes:
         learner: name of the class in `tfmeta.learners`.
         sinusoid, glyphs: arguments of the learner.
-        more: case -> arguments in their place.
+        more: case -> arguments in the place of these, or where there are none.
         pretrained: True trains a classifier of the base classes by ordinary `fit`.
         outer: in the place of Adam, ("SGD", rate).
     """
@@ -73,7 +73,8 @@ class Method:
 
     def arguments(self, name):
         """Those of the learner in a case, None if it has no part in it."""
-        return self.more.get(name, getattr(self, CASES[name].family, None))
+        of_all = {"sinusoid": self.sinusoid, "glyphs-1": self.glyphs, "glyphs-5": self.glyphs}
+        return self.more.get(name, of_all.get(name))
 
 
 def _rate(value, steps=1, **more):
@@ -87,9 +88,9 @@ GLYPH = _rate(0.4, evaluation_steps=3)
 METHODS = {
     "MAML": Method("MAML", SLOW, GLYPH, LONG),
     "FOMAML": Method("MAML", SLOW | {"first_order": True}, GLYPH | {"first_order": True}),
-    "MAML, 5 steps": Method("MAML", FIVE, _rate(0.1, 5), {"modes": FIVE}),
+    "MAML, 5 steps": Method("MAML", FIVE, _rate(0.2, 5), {"modes": FIVE}),
     "MAML++": Method("MAMLPlusPlus", FIVE, _rate(0.1, 5)),
-    "MetaSGD": Method("MetaSGD", SLOW, _rate(0.1)),
+    "MetaSGD": Method("MetaSGD", SLOW, _rate(0.4)),
     "MetaCurvature": Method("MetaCurvature", SLOW, GLYPH),
     "ALFA": Method("ALFA", FIVE, _rate(0.1, 5)),
     "ANIL": Method("ANIL", _rate(0.1), GLYPH),
@@ -97,10 +98,10 @@ METHODS = {
     "CAVIA": Method(
         "CAVIA", _rate(1.0), _rate(1.0, 2, context_size=100), {"sinusoid-long": _rate(1.0)}
     ),
-    "iMAML": Method("ImplicitMAML", _rate(0.01, 16), _rate(0.1, 8)),
+    "iMAML": Method("ImplicitMAML", _rate(0.003, 16), _rate(0.1, 8)),
     "Reptile": Method(
         "Reptile", _rate(0.02, 5, inner_batch_size=10, evaluation_steps=32),
-        _rate(0.05, 5, evaluation_steps=10),
+        _rate(0.1, 5, evaluation_steps=10), outer=("SGD", 1.0),
     ),
     "ParameterMemory": Method(
         "ParameterMemory", SLOW, GLYPH | {"memory_size": 4},

@@ -1,0 +1,95 @@
+"""`benchmarks.accuracy`: what is left to do, and what is said of what was done."""
+
+import json
+
+import numpy as np
+import pytest
+
+import tfmeta
+from benchmarks import accuracy, accuracy_report
+from benchmarks.methods import CASES, METHODS, job_text, jobs
+from benchmarks.workers import with_learner
+
+FACTS = {
+    "score": 0.5,
+    "curve": [[1.0, 0.4], [2.0, 0.5]],
+    "first_step_s": 3.0,
+    "tasks_per_s": 100.0,
+    "peak_mib": 50.0,
+    "train_s": 2.0,
+    "cores": 1,
+    "versions": {"tensorflow": "2"},
+}
+
+
+def store(folder, job, scores, text=None):
+    case, method, _ = job
+    text = text or job_text(CASES[case], METHODS[method].arguments(case))
+    np.savez(accuracy.file_of(folder, job), scores=scores, facts=json.dumps(FACTS), job=text)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_is_a_learner_with_its_arguments(method):
+    entry = METHODS[method]
+    cases = [case for case in CASES if entry.arguments(case) is not None]
+    assert cases
+    for case in cases:
+        network = with_learner.network(CASES[case], 5)
+        getattr(tfmeta.learners, entry.learner)(network, **entry.arguments(case))
+
+
+def test_a_part_of_the_trainings_is_a_comparison():
+    wanted = jobs(["sinusoid", "glyphs-1"], ["MAML", "ProtoNet"], [0, 1])
+    one_seed = [("sinusoid", "MAML"), ("glyphs-1", "MAML"), ("glyphs-1", "ProtoNet")]
+    assert wanted == [(*job, seed) for seed in (0, 1) for job in one_seed]
+
+
+def test_finished_trainings_of_the_same_settings_are_kept(tmp_path):
+    job = ("sinusoid", "MAML", 0)
+    assert accuracy.load(tmp_path, job) is None
+    store(tmp_path, job, np.ones(4), text="other settings")
+    assert accuracy.load(tmp_path, job) is None
+    store(tmp_path, job, np.ones(4))
+    scores, facts = accuracy.load(tmp_path, job)
+    np.testing.assert_array_equal(scores, np.ones(4))
+    assert facts == FACTS
+
+
+def test_files_of_different_trainings_differ(tmp_path):
+    wanted = jobs(CASES, METHODS, [0, 1])
+    assert len({accuracy.file_of(tmp_path, job) for job in wanted}) == len(wanted)
+
+
+def test_differences_are_paired_by_episode(tmp_path):
+    random = np.random.default_rng(0)
+    base = random.normal(0.5, 0.2, (2, 100))
+    for seed in (0, 1):
+        store(tmp_path, ("glyphs-1", "MAML", seed), base[seed])
+        store(tmp_path, ("glyphs-1", "ANIL", seed), base[seed] + 0.01)
+    found = accuracy.summary(tmp_path, "glyphs-1", [0, 1, 2])
+    assert list(found) == ["MAML", "ANIL"]
+    np.testing.assert_allclose(found["ANIL"]["minus_MAML"], [0.01, 0], atol=1e-12)
+    means = base.mean(0)
+    np.testing.assert_allclose(
+        found["MAML"]["score"], [means.mean(), 1.96 * means.std(ddof=1) / 10], rtol=1e-6
+    )
+    np.testing.assert_allclose(found["MAML"]["of_seeds"], base.mean(1))
+    table = accuracy_report.table("glyphs-1", found).splitlines()
+    assert [line.split(" | ")[0] for line in table[2:]] == ["| ANIL", "| MAML"]
+    assert "+1.00 ± 0.00" in table[2]
+    accuracy_report.plot({"glyphs-1": {"methods": found}}, tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").stat().st_size > 1000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["MAML", "SimpleShot", "pretrained, all weights", "ProtoNet"])
+def test_a_training(method, tmp_path, monkeypatch):
+    small = CASES["glyphs-1"].__class__(
+        "glyphs", 1, 3, tasks=2, steps=20, outer_rate=1e-3, validation=4, test=6, filters=4,
+        pretraining_epochs=2,
+    )  # fmt: skip
+    monkeypatch.setitem(CASES, "glyphs-1", small)
+    with_learner.main("glyphs-1", method, 0, accuracy.file_of(tmp_path, ("glyphs-1", method, 0)))
+    scores, facts = accuracy.load(tmp_path, ("glyphs-1", method, 0))
+    assert scores.shape == (6,)
+    assert len(facts["curve"]) == (2 if METHODS[method].pretrained else 10)
