@@ -1,8 +1,10 @@
 """A loss that is NaN or infinite stops the run, says where, and changes no weight."""
 
+import keras
 import numpy as np
 import pytest
 import tasks
+import tensorflow as tf
 
 import tfmeta
 from tfmeta.learners import MAML
@@ -42,6 +44,26 @@ def test_fit_stops_and_loses_nothing(mode):
         maml.fit(data, verbose=0)
     for a, b in zip(weights(maml), expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+class SquareRoot(keras.layers.Layer):
+    """Finite at zero, unlike its slope."""
+
+    def build(self, shape):
+        self.w = self.add_weight(shape=(1,), initializer="zeros", name="w")
+
+    def call(self, x):
+        return x + tf.sqrt(self.w * 0.0)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_fit_stops_at_gradients_that_are_not_finite(jit_compile):
+    network = keras.Sequential([keras.Input((1,)), SquareRoot()])
+    maml = MAML(network, inner_steps=0)
+    maml.compile("sgd", "mse", jit_compile=jit_compile)
+    with pytest.raises(FloatingPointError, match=r"finite outer gradients.*from finite losses"):
+        maml.fit(tasks.dataset(tasks.regression(), 2), verbose=0)
+    np.testing.assert_array_equal(network.get_weights()[0], [0.0])
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])

@@ -1,4 +1,4 @@
-"""Losses that are NaN or infinite: stop, say where, and lose no weight."""
+"""Losses and gradients that are NaN or infinite: stop, say where, and lose no weight."""
 
 import contextlib
 import re
@@ -39,15 +39,15 @@ def _inner_message(learner, step, value):
 class FirstBadLoss:
     """Under XLA, which drops assertions: the first loss of a run that was not finite."""
 
-    NONE, QUERY = -1, 1 << 30  # or the number of an inner step
+    NONE, QUERY, GRADIENT = -1, 1 << 30, 1 << 31  # or the number of an inner step
 
     def __init__(self):
         with tf.init_scope():
             self._where = tf.Variable(self.NONE, trainable=False, dtype=tf.int64)
 
-    def record(self, results):
+    def record(self, results, gradients=()):
         """Look at the losses of one meta-batch, in the graph; True if all were finite so far."""
-        where, losses = zip(*_losses_in_order(results), strict=True)
+        where, losses = zip(*_in_order(results, gradients), strict=True)
         bad = tf.stack([~tf.reduce_all(tf.math.is_finite(values)) for values in losses])
         first = tf.gather(tf.constant(where, tf.int64), tf.argmax(tf.cast(bad, tf.int32)))
         now = tf.logical_and(self._where < 0, tf.reduce_any(bad))
@@ -61,13 +61,23 @@ class FirstBadLoss:
             raise FloatingPointError(_message(learner, where))
 
 
-def _losses_in_order(results):
-    """`[(where, losses of all tasks)]`: each inner step by its number, then the query."""
+def _in_order(results, gradients):
+    """`[(where, values)]`: losses of each inner step, by its number, of the query; gradients."""
     inner = tf.unstack(results.inner_losses, axis=1) if tf.is_tensor(results.inner_losses) else []
-    return [*enumerate(inner), (FirstBadLoss.QUERY, results.loss)]
+    found = [*enumerate(inner), (FirstBadLoss.QUERY, results.loss)]
+    if gradients:
+        sums = tf.stack([tf.cast(tf.reduce_sum(g), tf.float32) for g in gradients])
+        found.append((FirstBadLoss.GRADIENT, sums))
+    return found
 
 
 def _message(learner, where):
+    if where == FirstBadLoss.GRADIENT:
+        return (
+            "Expected finite outer gradients. Received: NaN or infinity, from finite losses of "
+            f"{describe(learner)}. Lower inner_learning_rate, or compile with an optimizer that "
+            "clips (global_clipnorm=10.0)."
+        )
     if where != FirstBadLoss.QUERY:
         return _inner_message(learner, where, "NaN or infinity")
     return (
@@ -77,17 +87,17 @@ def _message(learner, where):
 
 
 @contextlib.contextmanager
-def only_if_finite(learner, results):
-    """What the block does to weights happens only if the inner and query losses are finite.
+def only_if_finite(learner, results, gradients):
+    """What the block does to weights happens only if losses and outer gradients are finite.
 
     A compiled step stops with an assertion, which `readable_errors` translates. Under XLA the
     weights are put back, in this step and in all that follow, and `StopAtNaN` stops the run.
     """
     if not learner.jit_compile:
-        with tf.control_dependencies(assertions(learner, results)):
+        with tf.control_dependencies(assertions(learner, results, gradients)):
             yield
         return
-    ok = learner.first_bad_loss.record(results)
+    ok = learner.first_bad_loss.record(results, gradients)
     variables = [*learner.variables, *learner.optimizer.variables]
     before = [tf.identity(v.value) for v in variables]
     yield
@@ -95,12 +105,12 @@ def only_if_finite(learner, results):
         variable.assign(tf.where(ok, variable.value, value))
 
 
-def assertions(learner, results):
-    """Ops that fail at a loss that is not finite, or record it under XLA; eagerly they have run."""
+def assertions(learner, results, gradients=()):
+    """Ops that fail at what is not finite, or record it under XLA; eagerly they have run."""
     if learner.jit_compile:
-        return [learner.first_bad_loss.record(results)]
+        return [learner.first_bad_loss.record(results, gradients)]
     previous = []
-    for where, values in _losses_in_order(results):
+    for where, values in _in_order(results, gradients):
         # One after the other, so that the first bad step is the one that is named.
         with tf.control_dependencies(previous):
             ok = tf.reduce_all(tf.math.is_finite(values))

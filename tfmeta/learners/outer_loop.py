@@ -132,7 +132,9 @@ class OuterLoop(keras.Model):
             gradients = [g / replicas for g in gradients]
         # The optimizer undoes it: by `LossScaleOptimizer`, or its own `loss_scale_factor`.
         gradients = [self.optimizer.scale_loss(g) for g in gradients]
-        with finite.only_if_finite(self, results):
+        # In float16 infinite gradients are expected: `LossScaleOptimizer` leaves them out.
+        checked = () if self._computes_in_float16() else gradients
+        with finite.only_if_finite(self, results, checked):
             self.optimizer.apply(gradients, self.trainable_variables)
             for i, value in dict(results.updates).items():
                 self.non_trainable_variables[int(i)].assign(mean_over_tasks(value))
