@@ -98,7 +98,8 @@ METHODS = {
     "ANIL": Method("ANIL", _rate(0.1), _rate(1.0, evaluation_steps=3)),
     "BOIL": Method("BOIL", SLOW, GLYPH),
     "CAVIA": Method(
-        "CAVIA", _rate(1.0), _rate(1.0, 2, context_size=100, context_layers=NORMS), {"sinusoid-long": _rate(1.0)}
+        "CAVIA", _rate(1.0), _rate(1.0, 2, context_size=100, context_layers=NORMS),
+        {"sinusoid-long": _rate(1.0)},
     ),
     "iMAML": Method("ImplicitMAML", _rate(0.003, 16), _rate(0.3, 8, regularization=0.5)),
     "Reptile": Method(
