@@ -49,6 +49,8 @@ class ImplicitMAML(GradientLearner):
         arXiv:1909.04630, equations 3, 5 and 6, algorithms 1 and 2.
     """
 
+    takes_first_order = False
+
     def __init__(
         self,
         network=None,
@@ -70,6 +72,13 @@ class ImplicitMAML(GradientLearner):
             raise ValueError(f"Expected regularization > 0. Received: {regularization}.")
         checks.check_integer("cg_steps", cg_steps, 1)
         self.regularization, self.cg_steps = float(regularization), int(cg_steps)
+
+    @classmethod
+    def search_space(cls, hp):
+        return super().search_space(hp) | {
+            "regularization": hp.Float("regularization", 0.1, 10.0, sampling="log", default=2.0),
+            "cg_steps": hp.Int("cg_steps", 1, 10, default=5),
+        }
 
     def update_rule(self):
         return ProximalSGD(self.inner_learning_rate, self.regularization)
