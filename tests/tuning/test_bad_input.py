@@ -92,6 +92,7 @@ def test_the_same_run_goes_on(folder):
     assert tuner_of(folder).get_best_models()
 
 
+@pytest.mark.slow
 def test_overwrite_begins_anew(tmp_path):
     search(tuner_of(tmp_path))
     tuner = tuner_of(tmp_path, hypermodel(fixed={"inner_steps": 2}), overwrite=True)

@@ -111,9 +111,10 @@ def test_hyperband_goes_on_with_the_next_episodes(monkeypatch):
     np.testing.assert_array_equal(first.query.y, later.query.y)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "cls",
-    [keras_tuner.RandomSearch, pytest.param(keras_tuner.Hyperband, marks=pytest.mark.slow)],
+    [keras_tuner.RandomSearch, keras_tuner.Hyperband],
     ids=lambda cls: cls.__name__,
 )
 def test_a_network_without_an_input_shape(cls, tmp_path):
@@ -149,6 +150,7 @@ def test_accuracy_is_an_objective_and_everything_can_be_tuned(tmp_path):
     assert set(tuner.get_best_hyperparameters()[0].values) == {"learning_rate", "width"}
 
 
+@pytest.mark.slow
 def test_several_objectives(tmp_path):
     objective = [keras_tuner.Objective(f"val_{name}", "min") for name in ("loss", "loss_before")]
     trials = search(random_search(tmp_path, objective=objective, max_trials=1))
@@ -167,6 +169,7 @@ def test_optimizers_and_metrics_are_new_in_each_trial():
     assert np.any(searches.values(model.build(hp)) != searches.values(learners[0]))
 
 
+@pytest.mark.slow
 def test_learners_of_layers_of_ones_own(tmp_path):
     class Own(tfmeta.learners.MAML):
         def __init__(self, width=3, **kwargs):
@@ -218,6 +221,7 @@ def test_diverging_trials_do_not_end_the_search(how, tmp_path):
     assert all(np.isfinite(searches.values(x)).all() for x in tuner.get_best_models(4))
 
 
+@pytest.mark.slow
 def test_nan_in_the_episodes_fails_the_trial(tmp_path):
     nan = VALIDATION.map(lambda e: tf.nest.map_structure(lambda t: t * np.nan, e))
     tuner = random_search(tmp_path, max_trials=1)

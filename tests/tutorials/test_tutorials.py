@@ -52,7 +52,14 @@ def options_for(tutorial):
     return ["--data-dir", data_dir]
 
 
-@by_name
+@pytest.mark.parametrize(
+    "tutorial",
+    [
+        # A search compiles its steps anew in each trial.
+        pytest.param(path, id=path.stem, marks=[pytest.mark.slow] * ("tune" in path.stem))
+        for path in TUTORIALS
+    ],
+)
 def test_runs_with_few_steps(tutorial, tmp_path):
     output = run(tutorial, *FEW_STEPS, *options_for(tutorial), "--output", str(tmp_path))
     assert FIGURE_WITH_INTERVAL.search(output), output[-2000:]
