@@ -149,7 +149,10 @@ class MetaHyperModel(keras_tuner.HyperModel):
         except FloatingPointError as error:
             if tuner is None:
                 raise
-            return trials.score_diverged(self.build(hp), validation_data, callbacks, error)
+            untrained, objective = self.build(hp), tuner.oracle.objective
+            scores = trials.score_diverged(untrained, validation_data, objective, error)
+            trials.keep_checkpoint(callbacks, untrained, scores)
+            return scores
 
     def description(self):
         """What two runs that share a folder must agree on, a dict."""
@@ -189,14 +192,15 @@ def _check_folders():
     make = keras_tuner.Tuner.__init__
 
     @functools.wraps(make)
-    def make_and_check(tuner, oracle, *args, **kwargs):
+    def make_and_check(tuner, oracle, hypermodel=None, *args, **kwargs):
+        if not isinstance(hypermodel, MetaHyperModel):
+            return make(tuner, oracle, hypermodel, *args, **kwargs)
         given = oracle.get_space()
-        make(tuner, oracle, *args, **kwargs)
-        if isinstance(tuner.hypermodel, MetaHyperModel):
-            folder = Folder(tuner)
-            folder.check(tuner.hypermodel.description())
-            if tuner.oracle is oracle:  # a worker's is the chief's, which has looked already
-                folder.check_loaded(oracle, given)
+        make(tuner, oracle, hypermodel, *args, **kwargs)
+        folder = Folder(tuner)
+        folder.check(hypermodel.description())
+        if tuner.oracle is oracle:  # a worker's is the chief's, which has looked already
+            folder.check_loaded(oracle, given)
 
     keras_tuner.Tuner.__init__ = make_and_check
 

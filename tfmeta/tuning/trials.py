@@ -60,7 +60,7 @@ def check_objective(learner, validation_data, objective):
         )
 
 
-def score_diverged(untrained, validation_data, callbacks, error):
+def score_diverged(untrained, validation_data, objective, error):
     """What a trial is worth whose loss is not finite.
 
     It must be a number, or keras-tuner would end a search after three such trials in a row, and
@@ -70,7 +70,7 @@ def score_diverged(untrained, validation_data, callbacks, error):
     Args:
         untrained: a new learner with the arguments of the trial.
         validation_data: the validation episodes.
-        callbacks: those of the tuner.
+        objective: the tuner's.
         error: the FloatingPointError.
 
     Returns:
@@ -83,16 +83,24 @@ def score_diverged(untrained, validation_data, callbacks, error):
     except FloatingPointError as worse:
         raise keras_tuner.errors.FailedTrialError(str(worse)) from error
     scores = {f"val_{name}": float(value) for name, value in scores.items()}
-    # Of a tuner's callbacks the one that keeps the best epoch: a trial has a checkpoint, always.
+    scores[objective.name] = objective.get_value(scores)  # also of several objectives
+    warnings.warn(
+        f"A trial diverged: {error} It scores {objective.name} = {scores[objective.name]:.4g}, "
+        "that of the untrained network without adaptation.",
+        stacklevel=2,
+    )
+    return scores
+
+
+def keep_checkpoint(callbacks, untrained, scores):
+    """Save an untrained learner if a trial has no better weights: it must have some.
+
+    Args:
+        callbacks: the tuner's; one of them saves the best epoch.
+        untrained: the learner.
+        scores: those of the learner.
+    """
     for callback in callbacks:
         if hasattr(callback, "objective") and hasattr(callback, "filepath"):
-            objective = callback.objective
-            scores[objective.name] = objective.get_value(scores)
             callback.set_model(untrained)
             callback.on_epoch_end(0, scores)
-            warnings.warn(
-                f"A trial diverged: {error} It scores {objective.name} = "
-                f"{scores[objective.name]:.4g}, that of the untrained network without adaptation.",
-                stacklevel=2,
-            )
-    return scores
