@@ -9,7 +9,9 @@
 #     pip install -e ".[tuner,plots]"
 #     python tutorials/06_tune_inner_learning_rate.py
 #
-# EXPECT
+# Expect, after 15 to 20 minutes of CPU, that 8 random rates do as well on 600 new tasks as the best
+# of 24. Sinusoid, mean squared error: 0.708 ± 0.060, less the grid's -0.003 ± 0.015. Glyphs,
+# accuracy: 85.82 ± 0.71 %, less the grid's 0.43 ± 0.43 %.
 
 # %%
 import argparse
@@ -176,7 +178,7 @@ for axes, name in zip(figure.subplots(1, 2), episodes, strict=True):
     axes.legend()
     axes.grid(alpha=0.3)
     # A rate that is far too high would flatten all others.
-    axes.set_ylim(top=1 if name == "glyphs" else 5)
+    axes.set_ylim(0, 1 if name == "glyphs" else 5)
 figure.savefig(options.output / "tuning_search.png", dpi=120)
 print(f"picture: {options.output}/tuning_search.png")
 print(f"{sum(times.values()):.1f} minutes of CPU")
