@@ -1,6 +1,6 @@
 """Meta-learning for TensorFlow and Keras."""
 
-from tfmeta import datasets, episodes, evaluation, learners, networks, ops
+from tfmeta import datasets, episodes, evaluation, learners, networks, ops, tuning
 from tfmeta.learners import MetaModel
 from tfmeta.types import ClassDataset, Episode, Examples
 from tfmeta.version import __version__
@@ -17,4 +17,5 @@ __all__ = [
     "learners",
     "networks",
     "ops",
+    "tuning",
 ]

@@ -39,6 +39,13 @@ def test_callbacks_metrics_and_summary(tmp_path):
     assert learner(tasks.images().query.x[0]).shape == (6, 3)
 
 
+def test_fit_shows_one_progress_bar(capfd):
+    data = tasks.dataset(tasks.images(), 3)
+    classifier().fit(data, epochs=2, validation_data=data, verbose=2)
+    lines = [line for line in capfd.readouterr().out.splitlines() if line.strip()]
+    assert [line[:9].split(" - ")[0] for line in lines] == ["Epoch 1/2", "3/3", "Epoch 2/2", "3/3"]
+
+
 def test_metrics_count_queries_after_and_before_adaptation():
     learner, episodes = classifier(inner_learning_rate=0.5, inner_steps=3), tasks.images()
     logs = learner.test_on_batch(episodes, return_dict=True)

@@ -39,6 +39,10 @@ def run(tutorial, *arguments, timeout=900):
 
 
 def options_for(tutorial):
+    if tutorial.stem == "06_tune_inner_learning_rate":
+        pytest.importorskip("keras_tuner")
+        pytest.importorskip("tensorboard", reason="keras-tuner imports it in every trial")
+        return ["--trials", "1", "--grid", "1"]
     if tutorial.stem != "03_omniglot":
         return []
     data_dir = os.environ.get("TFMETA_TFDS_DIR")
@@ -48,7 +52,14 @@ def options_for(tutorial):
     return ["--data-dir", data_dir]
 
 
-@by_name
+@pytest.mark.parametrize(
+    "tutorial",
+    [
+        # A search compiles its steps anew in each trial.
+        pytest.param(path, id=path.stem, marks=[pytest.mark.slow] * ("tune" in path.stem))
+        for path in TUTORIALS
+    ],
+)
 def test_runs_with_few_steps(tutorial, tmp_path):
     output = run(tutorial, *FEW_STEPS, *options_for(tutorial), "--output", str(tmp_path))
     assert FIGURE_WITH_INTERVAL.search(output), output[-2000:]
@@ -83,7 +94,7 @@ def test_images_of_a_folder_of_ones_own(tmp_path):
     assert not (tmp_path / "letters").exists()
 
 
-def test_the_five_tutorials():
+def test_the_six_tutorials():
     numbers = [int(path.stem[:2]) for path in TUTORIALS]
     assert numbers == list(range(1, len(numbers) + 1))
 

@@ -68,6 +68,11 @@ class ALFA(GradientLearner):
         )
         checks.check_evaluation_steps(evaluation_steps, inner_steps)
 
+    @classmethod
+    def search_space(cls, hp):
+        decay = hp.Float("weight_decay", 1e-5, 1e-1, sampling="log", default=5e-4)
+        return super().search_space(hp) | {"weight_decay": decay}
+
     @property
     def most_steps(self):
         return int(self.meta_parameters.trainable_variables[-1].shape[0])

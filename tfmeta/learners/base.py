@@ -156,6 +156,18 @@ class MetaModel(EntryPoints):
                 if getattr(self, f"{step}_function", None) is not None:
                     getattr(self, f"make_{step}_function")(force=True)
 
+    @classmethod
+    def search_space(cls, hp):
+        """What is worth tuning (`tfmeta.tuning`): nothing, unless a learner says so.
+
+        Args:
+            hp: `keras_tuner.HyperParameters`, or anything with its methods.
+
+        Returns:
+            Arguments of the constructor, each under the name of its hyperparameter.
+        """
+        return {}
+
     # Saving.
 
     def get_config(self):

@@ -75,9 +75,11 @@ class Baseline(EmbeddingLearner):
     def search_space(cls, hp):
         """Arguments of the constructor, drawn with the `hp` of keras-tuner."""
         return {
-            "head_learning_rate": hp.Float("head_learning_rate", 1e-3, 1.0, sampling="log"),
-            "head_steps": hp.Int("head_steps", 10, 200, sampling="log"),
-            "weight_decay": hp.Float("weight_decay", 1e-5, 0.1, sampling="log"),
+            "head_learning_rate": hp.Float(
+                "head_learning_rate", 1e-3, 1.0, sampling="log", default=0.01
+            ),
+            "head_steps": hp.Int("head_steps", 10, 200, sampling="log", default=100),
+            "weight_decay": hp.Float("weight_decay", 1e-5, 0.1, sampling="log", default=1e-3),
         }
 
     def start(self, embeddings, support):

@@ -47,7 +47,9 @@ class BaselinePlusPlus(Baseline):
 
     @classmethod
     def search_space(cls, hp):
-        return super().search_space(hp) | {"scale": hp.Float("scale", 2.0, 30.0, sampling="log")}
+        return super().search_space(hp) | {
+            "scale": hp.Float("scale", 2.0, 30.0, sampling="log", default=2.0)
+        }
 
     def start(self, embeddings, support):
         directions = tf.math.l2_normalize(embeddings, axis=-1)

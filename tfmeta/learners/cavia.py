@@ -61,6 +61,11 @@ class CAVIA(GradientLearner):
         self.context_size, self.context_layers = int(context_size), context_layers
         super().__init__(network, inner_learning_rate=inner_learning_rate, **kwargs)
 
+    @classmethod
+    def search_space(cls, hp):
+        size = hp.Int("context_size", 2, 128, sampling="log", default=5)
+        return super().search_space(hp) | {"context_size": size}
+
     def shifted(self):
         """Positions, in `network_weights()`, of the offsets and scales that the context shifts."""
         weights = self.network_weights()

@@ -178,4 +178,7 @@ def _as_list(callbacks):
     """What Keras takes for callbacks (None, one, several) as a list; a `CallbackList` as it is."""
     if callbacks is None:
         return []
-    return [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else callbacks
+    # A CallbackList is a Callback itself: in a list, `fit` would run it inside of a second one.
+    one = isinstance(callbacks, keras.callbacks.Callback)
+    one = one and not isinstance(callbacks, keras.callbacks.CallbackList)
+    return [callbacks] if one else callbacks

@@ -47,3 +47,13 @@ class Finetune(GradientLearner):
             transductive=transductive,
             **kwargs,
         )
+
+    @classmethod
+    def search_space(cls, hp):
+        # Not the base's: training takes no inner step.
+        return {
+            "inner_learning_rate": hp.Float(
+                "inner_learning_rate", 1e-3, 1.0, sampling="log", default=0.01
+            ),
+            "evaluation_steps": hp.Int("evaluation_steps", 1, 100, sampling="log", default=10),
+        }

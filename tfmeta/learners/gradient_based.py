@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tfmeta.inner import SGD, call_network, gradient_steps, has_batch_norm
 from tfmeta.inner.loop import UnreachedWeights
-from tfmeta.learners import checks, episode_checks
+from tfmeta.learners import checks, episode_checks, saving
 from tfmeta.learners.base import MetaModel
 from tfmeta.ops.recompute import recomputed
 
@@ -60,6 +60,8 @@ class GradientLearner(MetaModel):
     rolled_steps = False
     #: The largest number of inner steps that there are parameters for, None for any.
     most_steps = None
+    #: True if the constructor takes `first_order`.
+    takes_first_order = True
 
     def __init__(
         self,
@@ -88,6 +90,20 @@ class GradientLearner(MetaModel):
         self.meta_parameters = None
         if self.built:
             self.meta_parameters = self.make_meta_parameters()
+
+    @classmethod
+    def search_space(cls, hp):
+        rate = saving.default_argument(cls, "inner_learning_rate")
+        steps = saving.default_argument(cls, "inner_steps")
+        space = {
+            "inner_learning_rate": hp.Float(
+                "inner_learning_rate", 1e-3, max(1.0, 10 * rate), sampling="log", default=rate
+            ),
+            "inner_steps": hp.Int("inner_steps", 1, max(5, 2 * steps), default=steps),
+        }
+        if cls.takes_first_order:
+            space["first_order"] = hp.Boolean("first_order")
+        return super().search_space(hp) | space
 
     def build(self, input_shape):
         super().build(input_shape)

@@ -53,6 +53,7 @@ class ImplicitMAML(GradientLearner):
     """
 
     rolled_steps = True
+    takes_first_order = False
 
     def __init__(
         self,
@@ -79,6 +80,13 @@ class ImplicitMAML(GradientLearner):
             raise ValueError(f"Expected cg_damping >= 0. Received: {cg_damping}.")
         self.regularization, self.cg_steps = float(regularization), int(cg_steps)
         self.cg_damping = float(cg_damping)
+
+    @classmethod
+    def search_space(cls, hp):
+        return super().search_space(hp) | {
+            "regularization": hp.Float("regularization", 0.1, 10.0, sampling="log", default=2.0),
+            "cg_steps": hp.Int("cg_steps", 1, 10, default=5),
+        }
 
     def update_rule(self):
         return ProximalSGD(self.inner_learning_rate, self.regularization)

@@ -80,6 +80,14 @@ class ParameterMemory(GradientLearner):
         self.temperature, self.write_rate = float(temperature), float(write_rate)
         super().__init__(network, **kwargs)
 
+    @classmethod
+    def search_space(cls, hp):
+        return super().search_space(hp) | {
+            "memory_size": hp.Int("memory_size", 4, 128, sampling="log", default=16),
+            "neighbours": hp.Int("neighbours", 1, 5, default=1),
+            "write_rate": hp.Float("write_rate", 0.01, 1.0, sampling="log", default=0.1),
+        }
+
     def make_meta_parameters(self):
         weights = self.network_weights()
         size, dtype = sum(int(np.prod(w.shape)) for w in weights), weights[0].dtype

@@ -45,6 +45,8 @@ class Reptile(GradientLearner):
         arXiv:1803.02999, algorithms 1 and 2.
     """
 
+    takes_first_order = False
+
     def __init__(
         self,
         network=None,

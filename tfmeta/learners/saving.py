@@ -23,6 +23,15 @@ def record_arguments(cls, args, kwargs):
     return arguments
 
 
+def default_argument(cls, name):
+    """The default of a constructor's argument, also of one that is handed on in `**kwargs`."""
+    for base in cls.__mro__:
+        parameter = inspect.signature(base.__init__).parameters.get(name)
+        if parameter is not None:
+            return parameter.default
+    raise ValueError(f"Expected an argument of {cls.__name__}. Received: {name!r}.")
+
+
 def learner_config(learner, arguments):
     """A config from recorded arguments; an attribute of the same name is more up to date."""
     config = {
