@@ -27,7 +27,8 @@ class MAMLPlusPlus(GradientLearner):
 
         sum_t v_t(i) L_query(w_t),    t = 1..T
 
-    1. `per_step_rates`: a rate `a_{t,l}` for each layer and step is learned.
+    1. `per_step_rates`: a rate `a_{t,l}` for each layer and step is learned. For classification:
+       with a squared error they can grow until the inner loop diverges.
     2. `multi_step_loss_steps`, n: the query loss after every step counts. For t < T,
        `v_t = max(1 - i / n, 0.03) / T`, and `v_T` is the rest; from step n on `v_T = 1`.
     3. `first_order_steps`: until this outer step, inner gradients are constants.
