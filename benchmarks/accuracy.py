@@ -97,38 +97,35 @@ def train_all(folder, wanted, workers):
 
 def summary(folder, case, seeds):
     """Method -> figures, over the seeds that are there."""
-    found = {}
-    for method in METHODS:
-        stored = [load(folder, (case, method, s)) for s in seeds if METHODS[method].arguments(case)
-                  is not None]  # fmt: skip
-        stored = [s for s in stored if s is not None]
-        if stored:
-            found[method] = [np.stack([s for s, _ in stored]), [facts for _, facts in stored]]
-    return {
-        method: figures(scores, facts, found.get(REFERENCE, [None])[0])
-        for method, (scores, facts) in found.items()
-    }
+    methods = [m for m in METHODS if METHODS[m].arguments(case) is not None]
+    found = {m: {s: load(folder, (case, m, s)) for s in seeds} for m in methods}
+    found = {m: {s: run for s, run in runs.items() if run} for m, runs in found.items()}
+    return {m: figures(runs, found.get(REFERENCE, {})) for m, runs in found.items() if runs}
 
 
-def figures(scores, facts, reference):
-    """Of one method: scores `[seeds, episodes]`, facts of each seed, MAML's scores."""
-
-    def mean_and_interval(values):
-        return [float(values.mean()), float(1.96 * values.std(ddof=1) / np.sqrt(len(values)))]
-
+def figures(runs, reference):
+    """Of one method: seed -> (scores, facts), the same of MAML. Differences are of equal seeds."""
+    scores = np.stack([scores for scores, _ in runs.values()])
+    facts = [facts for _, facts in runs.values()]
     result = {
         "score": mean_and_interval(scores.mean(0)),
-        "of_seeds": [float(s) for s in scores.mean(1)],
+        "of_seeds": {str(seed): float(scores.mean()) for seed, (scores, _) in runs.items()},
         "curve": np.mean([fact["curve"] for fact in facts], axis=0).tolist(),
         "versions": facts[0]["versions"],
         "cores": facts[0]["cores"],
     }
-    if reference is not None:
-        result["minus_MAML"] = mean_and_interval(scores.mean(0) - reference.mean(0))
+    differences = [runs[seed][0] - reference[seed][0] for seed in runs if seed in reference]
+    if differences:
+        result["minus_MAML"] = mean_and_interval(np.mean(differences, axis=0))
     for name in ("tasks_per_s", "first_step_s", "peak_mib", "train_s"):
         values = [fact[name] for fact in facts]
         result[name] = None if None in values else float(np.median(values))
     return result
+
+
+def mean_and_interval(values):
+    """Mean over the episodes, and half the width of its 95 % interval."""
+    return [float(values.mean()), float(1.96 * values.std(ddof=1) / np.sqrt(len(values)))]
 
 
 def parse():

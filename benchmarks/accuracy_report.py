@@ -17,7 +17,7 @@ def rows(case, methods):
     for method in order:
         found = methods[method]
         mean, interval = (scale * v for v in found["score"])
-        seeds = [f"{scale * s:.{digits}f}" for s in found["of_seeds"]]
+        seeds = [f"{scale * s:.{digits}f}" for s in found["of_seeds"].values()]
         difference = "-"
         if method != "MAML" and "minus_MAML" in found:
             minus, within = (scale * v for v in found["minus_MAML"])

@@ -66,17 +66,20 @@ def test_differences_are_paired_by_episode(tmp_path):
     for seed in (0, 1):
         store(tmp_path, ("glyphs-1", "MAML", seed), base[seed])
         store(tmp_path, ("glyphs-1", "ANIL", seed), base[seed] + 0.01)
+    store(tmp_path, ("glyphs-1", "BOIL", 1), base[1] - 0.02)  # the other seed is not there yet
     found = accuracy.summary(tmp_path, "glyphs-1", [0, 1, 2])
-    assert list(found) == ["MAML", "ANIL"]
+    assert list(found) == ["MAML", "ANIL", "BOIL"]
+    np.testing.assert_allclose(found["BOIL"]["minus_MAML"], [-0.02, 0], atol=1e-12)
     np.testing.assert_allclose(found["ANIL"]["minus_MAML"], [0.01, 0], atol=1e-12)
     means = base.mean(0)
     np.testing.assert_allclose(
         found["MAML"]["score"], [means.mean(), 1.96 * means.std(ddof=1) / 10], rtol=1e-6
     )
-    np.testing.assert_allclose(found["MAML"]["of_seeds"], base.mean(1))
+    assert found["MAML"]["of_seeds"] == {str(seed): base[seed].mean() for seed in (0, 1)}
     table = accuracy_report.table("glyphs-1", found).splitlines()
-    assert [line.split(" | ")[0] for line in table[2:]] == ["| ANIL", "| MAML"]
-    assert "+1.00 ± 0.00" in table[2]
+    order = sorted(found, key=lambda m: -found[m]["score"][0])
+    assert [line.split(" | ")[0] for line in table[2:]] == [f"| {m}" for m in order]
+    assert "+1.00 ± 0.00" in table[2 + order.index("ANIL")]
     accuracy_report.plot({"glyphs-1": {"methods": found}}, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").stat().st_size > 1000
 

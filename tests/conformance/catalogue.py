@@ -119,19 +119,19 @@ RATE = {"inner_learning_rate": 0.05, "inner_steps": 2}
 
 ROWS = {
     "MAML": Row(lambda: MAML(tasks.dense(), **RATE), MAML),
-    "MAML-first-order": Row(lambda: MAML(tasks.dense(), first_order=True, **RATE), MAML),
+    "MAML-first-order": Row(lambda: MAML(tasks.dense(), first_order=True, **RATE), MAML, slow=True),
     "MAML-transductive": Row(
         lambda: MAML(small_convolutional(), transductive=True, **RATE), MAML, True, False
     ),
     "MAML-strided": Row(lambda: MAML(small_convolutional(norm=False), **RATE), MAML, True),
-    "Finetune": Row(lambda: Finetune(tasks.dense(), inner_learning_rate=0.05), Finetune),
+    "Finetune": Row(lambda: Finetune(tasks.dense(), inner_learning_rate=0.05), Finetune, slow=True),
     "ALFA": Row(lambda: ALFA(tasks.dense(), **RATE), ALFA, slow=True),
     "ImplicitMAML": Row(
         lambda: ImplicitMAML(tasks.dense(), inner_learning_rate=0.05, inner_steps=3),
         ImplicitMAML,
         slow=True,
     ),
-    "ANIL": Row(lambda: ANIL(tasks.dense(), **RATE), ANIL),
+    "ANIL": Row(lambda: ANIL(tasks.dense(), **RATE), ANIL, slow=True),
     "ANIL-convolutional": Row(
         lambda: ANIL(small_convolutional(), **RATE), ANIL, True, False, slow=True
     ),
@@ -143,8 +143,8 @@ ROWS = {
         lambda: CAVIA(small_convolutional(), inner_learning_rate=0.5), CAVIA, True, False, slow=True
     ),
     "MetaCurvature": Row(lambda: MetaCurvature(tasks.dense(), **RATE), MetaCurvature, slow=True),
-    "MetaSGD": Row(lambda: MetaSGD(tasks.dense(), **RATE), MetaSGD),
-    "Reptile": Row(lambda: Reptile(tasks.dense(), **RATE), Reptile),
+    "MetaSGD": Row(lambda: MetaSGD(tasks.dense(), **RATE), MetaSGD, slow=True),
+    "Reptile": Row(lambda: Reptile(tasks.dense(), **RATE), Reptile, slow=True),
     "MAMLPlusPlus": Row(lambda: MAMLPlusPlus(tasks.dense(), **RATE), MAMLPlusPlus, slow=True),
     "MAMLPlusPlus-convolutional": Row(
         lambda: MAMLPlusPlus(small_convolutional(), **RATE),
@@ -173,6 +173,7 @@ ROWS = {
         True,
         True,
         True,
+        slow=True,
     ),
     "BaselinePlusPlus": Row(
         lambda: BaselinePlusPlus(small_convolutional(), head_learning_rate=0.5, head_steps=3),

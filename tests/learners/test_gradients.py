@@ -111,7 +111,7 @@ def test_protonet_against_central_differences():
 
 
 @pytest.mark.parametrize("cls", [ALFA, ANIL, BOIL, CAVIA, MetaCurvature, MetaSGD])
-@pytest.mark.parametrize("checkpoint", [False, True])
+@pytest.mark.parametrize("checkpoint", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_family_against_central_differences(cls, checkpoint):
     network = tasks.convolutional(dtype="float64")
     learner = cls(

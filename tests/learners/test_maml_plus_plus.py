@@ -50,7 +50,12 @@ def test_with_everything_off_is_maml(convolutional, first_order):
 
 @pytest.mark.parametrize(
     "arguments",
-    [{}, {"checkpoint_inner_steps": True}, {"transductive": True}, {"per_step_statistics": False}],
+    [
+        {},
+        pytest.param({"checkpoint_inner_steps": True}, marks=pytest.mark.slow),
+        pytest.param({"transductive": True}, marks=pytest.mark.slow),
+        pytest.param({"per_step_statistics": False}, marks=pytest.mark.slow),
+    ],
 )
 def test_against_central_differences(arguments):
     learner = images_learner("float64", **arguments)
@@ -132,7 +137,7 @@ def test_scales_are_learned_for_each_step_and_not_adapted():
 
 def test_query_examples_meet_the_moving_statistics_of_their_step():
     learner, episodes = images_learner(), tasks.images()
-    learner.fit(tasks.dataset(episodes, 200), verbose=0)
+    learner.fit(tasks.dataset(episodes, 100), verbose=0)
     moving = [v.numpy() for v in learner.meta_parameters.non_trainable_variables]
     assert [v.shape for v in moving] == [(4, 3), (4, 3), (4, 4), (4, 4)]
     adapted = learner.adapt(tasks.one(episodes.support))

@@ -13,6 +13,7 @@ NETWORKS = {
     "dense": (tasks.dense, tasks.regression, "mse"),
     "convolutional": (tasks.convolutional, tasks.images, tasks.CROSSENTROPY),
 }
+SLOW_IN_XLA = ["dense", pytest.param("convolutional", marks=pytest.mark.slow)]
 
 
 def trained(kind, dtype="float64", learner=MAML, compile_with=None, **arguments):
@@ -40,7 +41,12 @@ def assert_equal(a, b, dtype):
 
 @pytest.mark.parametrize("kind", NETWORKS)
 @pytest.mark.parametrize(
-    ("dtype", "first_order"), [("float64", False), ("float64", True), ("float32", False)]
+    ("dtype", "first_order"),
+    [
+        ("float64", False),
+        pytest.param("float64", True, marks=pytest.mark.slow),
+        pytest.param("float32", False, marks=pytest.mark.slow),
+    ],
 )
 def test_batching_modes(kind, dtype, first_order):
     eager = trained(kind, dtype, first_order=first_order, compile_with={"run_eagerly": True})
@@ -49,7 +55,7 @@ def test_batching_modes(kind, dtype, first_order):
         assert_equal(found, eager, dtype)
 
 
-@pytest.mark.parametrize("kind", NETWORKS)
+@pytest.mark.parametrize("kind", SLOW_IN_XLA)
 def test_all_tasks_in_one_kernel_under_xla(kind):
     in_xla = trained(kind, task_batching="vectorize", compile_with={"jit_compile": True})
     assert_equal(in_xla, trained(kind), "float64")
@@ -75,7 +81,7 @@ def test_checkpointed_inner_steps_have_the_same_gradient(kind, mode):
     assert_equal(trained(kind, task_batching=mode, checkpoint_inner_steps=True), plain, "float64")
 
 
-@pytest.mark.parametrize("kind", NETWORKS)
+@pytest.mark.parametrize("kind", SLOW_IN_XLA)
 def test_checkpointed_inner_steps_under_xla(kind):
     in_xla = {"compile_with": {"jit_compile": True}}
     plain = trained(kind, **in_xla)

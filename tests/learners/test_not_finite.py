@@ -25,9 +25,9 @@ def weights(maml):
     [
         {},
         {"run_eagerly": True},
-        {"steps_per_execution": 2},
+        pytest.param({"steps_per_execution": 2}, marks=pytest.mark.slow),
         {"jit_compile": False},
-        {"jit_compile": False, "steps_per_execution": 2},
+        pytest.param({"jit_compile": False, "steps_per_execution": 2}, marks=pytest.mark.slow),
     ],
 )
 def test_fit_stops_and_loses_nothing(mode):

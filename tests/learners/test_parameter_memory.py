@@ -125,8 +125,9 @@ def test_bad_arguments():
             ParameterMemory(tasks.dense(), **arguments)
 
 
+@pytest.mark.slow
 def test_beats_one_start_on_a_multimodal_family():
-    """In CI's seconds; the figures of whole runs: README."""
+    """In seconds; the figures of whole runs: README."""
     modes = tfmeta.episodes.mixture(tfmeta.episodes.sinusoid, tfmeta.episodes.line)
     means = []
     for cls in (MAML, ParameterMemory):
