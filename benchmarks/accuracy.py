@@ -1,7 +1,7 @@
 """Every method on the same episodes: score, interval, speed, memory.
 
     python -m benchmarks.accuracy [--cases a,b] [--methods "MAML;CAVIA"] [--seeds 0 1 2]
-    python -m benchmarks.accuracy --table    # the table and the plot of what was measured before
+    python -m benchmarks.accuracy --table    # table and plot of the trainings that are there
 
 Each training is a process of its own, on one core (`--workers` at a time). A run that was stopped
 goes on where it was: finished trainings lie in outputs/accuracy/ and are made again only if their
@@ -153,14 +153,16 @@ def main():
         wanted = jobs(options.cases, options.methods, options.seeds)
         failed = train_all(options.folder, wanted, options.workers)
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    for case in options.cases if not options.table else ():
-        results[case] = {
-            "date": datetime.date.today().isoformat(),
-            "machine": machine(),
-            "settings": repr(CASES[case]),
-            "methods": summary(options.folder, case, options.seeds),
-        }
-        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+    for case in options.cases:
+        methods = summary(options.folder, case, options.seeds)
+        if methods:
+            results[case] = {
+                "date": datetime.date.today().isoformat(),
+                "machine": machine(),
+                "settings": repr(CASES[case]),
+                "methods": methods,
+            }
+    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
     accuracy_report.show(results, RESULTS.with_suffix(".png"))
     sys.exit(f"{len(failed)} trainings failed" if failed else 0)
 
