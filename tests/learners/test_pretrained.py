@@ -209,25 +209,6 @@ def test_layers_of_its_own():
     np.testing.assert_allclose(learner.base_mean, mean, atol=1e-5)
 
 
-class Draws:
-    """As keras-tuner's `hp`: the least value of each range."""
-
-    def Float(self, name, low, high, sampling=None):
-        return low
-
-    Int = Float
-
-    def Choice(self, name, values):
-        return values[0]
-
-
-@pytest.mark.parametrize("cls", ALL)
-def test_search_space_gives_arguments_of_the_constructor(cls):
-    arguments = cls.search_space(Draws())
-    learner = cls(embedding(), **arguments)
-    assert arguments == {name: getattr(learner, name) for name in arguments}
-
-
 @pytest.mark.parametrize(
     ("make", "message"),
     [

@@ -31,7 +31,7 @@ class MetaHyperModel(keras_tuner.HyperModel):
 
     A trial whose loss becomes NaN or infinite does not end the search, nor does it count as
     failed, of which keras-tuner allows three in a row: with a warning, its score is that of the
-    untrained network without adaptation. A Bayesian search learns from it to stay away.
+    untrained network without adaptation. A Bayesian search, which cannot take NaN, goes on.
 
     A tuner refuses a folder that holds trials of another learner, fixed arguments, search
     space, objective, loss, optimizer or shapes of weights.
