@@ -28,6 +28,7 @@ from benchmarks import accuracy_report
 from benchmarks.contenders import ROOT
 from benchmarks.machine import machine
 from benchmarks.methods import CASES, METHODS, job_text, jobs
+from tfmeta.evaluation import EvaluationReport
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "accuracy.json"
 WORKER = "benchmarks.workers.with_learner"
@@ -87,7 +88,7 @@ def train_all(folder, wanted, workers):
                 print(f"{job} FAILED, see {log}", file=sys.stderr, flush=True)
                 continue
             minutes = (time.time() - began) / done * (len(left) - done) / 60
-            score = load(folder, job)[1]["score"]
+            score = load(folder, job)[0].mean()
             print(
                 f"[{done}/{len(left)}] {job[0]}, {job[1]}, seed {job[2]}: {score:.4g} in "
                 f"{future.result():.0f} s; about {minutes:.0f} min left", flush=True,
@@ -123,9 +124,10 @@ def figures(runs, reference):
     return result
 
 
-def mean_and_interval(values):
+def mean_and_interval(scores):
     """Mean over the episodes, and half the width of its 95 % interval."""
-    return [float(values.mean()), float(1.96 * values.std(ddof=1) / np.sqrt(len(values)))]
+    report = EvaluationReport(scores)
+    return [report.mean, report.interval]
 
 
 def parse():

@@ -10,6 +10,7 @@ benchmarks/results/learners.json. About 10 minutes on 2 quiet cores.
 """
 
 import argparse
+import dataclasses
 import datetime
 import json
 import pathlib
@@ -20,7 +21,7 @@ import keras
 import tensorflow as tf
 
 import tfmeta
-from benchmarks.cases import CASES, meta_batch
+from benchmarks.cases import CASES, first_weights, meta_batch
 from benchmarks.machine import busy_share, machine
 from benchmarks.workers import with_tfmeta
 
@@ -45,7 +46,8 @@ LEARNERS = {
 
 
 def compiled(make, case, filters):
-    network = tfmeta.networks.conv4(case.input_shape, case.outputs, filters, case.downsample)
+    case = dataclasses.replace(case, width=filters)
+    network = with_tfmeta.network(case, first_weights(case))
     learner = make(network, inner_learning_rate=0.01, inner_steps=case.inner_steps)
     learner.compile(keras.optimizers.Adam(1e-3), with_tfmeta.loss_of(case), metrics=["accuracy"])
     return learner

@@ -116,7 +116,6 @@ def main(name, method, seed, file):
     test = episodes(case, "test", 1000, case.test)
     report = tfmeta.evaluation.evaluate_episodes(watch.learner, test, case.test, verbose=0)
     facts = {
-        "score": report.mean,
         "curve": watch.curve,
         "first_step_s": watch.first,
         "tasks_per_s": tasks_per_s,

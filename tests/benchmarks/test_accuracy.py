@@ -11,7 +11,6 @@ from benchmarks.methods import CASES, METHODS, job_text, jobs
 from benchmarks.workers import with_learner
 
 FACTS = {
-    "score": 0.5,
     "curve": [[1.0, 0.4], [2.0, 0.5]],
     "first_step_s": 3.0,
     "tasks_per_s": 100.0,

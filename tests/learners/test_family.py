@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tasks
 import tensorflow as tf
+from meta_gradients import assert_gradients_of_maml, compiled, outer_gradients
 
 import tfmeta
 from tfmeta.learners import (
@@ -22,27 +23,6 @@ from tfmeta.learners import (
 RATE = {"inner_learning_rate": 0.1, "inner_steps": 2}
 
 
-def compiled(learner, loss="mse", **kwargs):
-    learner.compile(keras.optimizers.SGD(0.1), loss, **kwargs)
-    return learner
-
-
-def outer_gradients(learner, episodes):
-    """One a trainable variable, the network's first, NumPy."""
-    return [g.numpy() for g in tf.function(learner.outer_gradients)(episodes)[1]]
-
-
-def assert_gradients_of_maml(learner, convolutional, **arguments):
-    network = tasks.convolutional if convolutional else tasks.dense
-    loss = tasks.CROSSENTROPY if convolutional else "mse"
-    episodes = (tasks.images if convolutional else tasks.regression)(dtype="float64")
-    maml = compiled(MAML(network(dtype="float64"), **RATE, **arguments), loss)
-    expected = outer_gradients(maml, episodes)
-    found = outer_gradients(compiled(learner(network(dtype="float64")), loss), episodes)
-    for a, b in zip(found, expected, strict=False):
-        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
-
-
 @pytest.mark.parametrize("convolutional", [False, True])
 @pytest.mark.parametrize("first_order", [False, True])
 def test_meta_sgd_with_equal_rates_is_maml(convolutional, first_order):
@@ -50,6 +30,7 @@ def test_meta_sgd_with_equal_rates_is_maml(convolutional, first_order):
         lambda network: MetaSGD(network, first_order=first_order, **RATE),
         convolutional,
         first_order=first_order,
+        **RATE,
     )
 
 
@@ -60,12 +41,12 @@ def test_a_subset_of_every_layer_is_maml(cls, convolutional):
         names = [layer.name for layer in network.layers if layer.trainable_variables]
         return cls(network, adapted_layers=names, **RATE)
 
-    assert_gradients_of_maml(learner, convolutional)
+    assert_gradients_of_maml(learner, convolutional, **RATE)
 
 
 @pytest.mark.parametrize("convolutional", [False, True])
 def test_alfa_with_constant_outputs_is_maml(convolutional):
-    assert_gradients_of_maml(lambda n: ALFA(n, weight_decay=0.0, **RATE), convolutional)
+    assert_gradients_of_maml(lambda n: ALFA(n, weight_decay=0.0, **RATE), convolutional, **RATE)
 
 
 def test_alfa_makes_rates_and_decays_of_means():
@@ -148,7 +129,7 @@ def test_implicit_maml_with_a_strong_pull_is_joint_training(convolutional):
 
 @pytest.mark.parametrize("convolutional", [False, True])
 def test_meta_curvature_at_the_identity_is_maml(convolutional):
-    assert_gradients_of_maml(lambda network: MetaCurvature(network, **RATE), convolutional)
+    assert_gradients_of_maml(lambda network: MetaCurvature(network, **RATE), convolutional, **RATE)
 
 
 def test_meta_curvature_bends_each_axis():

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tasks
 import tensorflow as tf
+from meta_gradients import outer_loss_and_gradients, relative_error_along
 
 import tfmeta
 from tfmeta.learners import (
@@ -18,32 +19,6 @@ from tfmeta.learners import (
     MetaSGD,
     ProtoNet,
 )
-
-
-def outer_loss_and_gradients(learner, episodes):
-    """The mean query loss, and its gradient for each trainable variable, NumPy."""
-    run = tf.function(learner.outer_gradients)
-    results, gradients = run(episodes)
-    return np.mean(results.loss), [g.numpy() for g in gradients]
-
-
-def relative_error_along(learner, episodes, seed=0, step=1e-5):
-    """|g.v - central difference| / |g.v| along a random direction v of all weights."""
-    run = tf.function(lambda e: learner.outer_gradients(e)[0].objective)
-    _, gradients = outer_loss_and_gradients(learner, episodes)
-    variables, random = learner.trainable_variables, np.random.default_rng(seed)
-    start = [v.numpy() for v in variables]
-    # A direction with a share of the gradient, so that the derivative is not near zero.
-    direction = [random.normal(size=g.shape) * np.abs(g).mean() + g for g in gradients]
-    losses = []
-    for sign in (1, -1):
-        for variable, value, along in zip(variables, start, direction, strict=True):
-            variable.assign(value + sign * step * along)
-        losses.append(np.mean(run(episodes)))
-    for variable, value in zip(variables, start, strict=True):
-        variable.assign(value)
-    expected = sum(np.sum(g * d) for g, d in zip(gradients, direction, strict=True))
-    return abs(expected - (losses[0] - losses[1]) / (2 * step)) / abs(expected)
 
 
 def maml(network, loss, **kwargs):

@@ -94,6 +94,30 @@ def test_changed_arguments_take_effect():
     assert lengths == [2, 1]
 
 
+@pytest.mark.parametrize("cls", [tfmeta.learners.MAML, tfmeta.learners.ANIL])
+def test_changed_arguments_are_saved(cls, tmp_path):
+    # ANIL hands `inner_steps` on in **kwargs, MAML takes it itself.
+    learner, data = cls(tasks.dense(), inner_learning_rate=0.1), tasks.dataset(tasks.regression())
+    learner.compile("sgd", "mse")
+    one_step = learner.evaluate(data.take(1), verbose=0, return_dict=True)
+    learner.inner_steps = 4
+    four_steps = learner.evaluate(data.take(1), verbose=0, return_dict=True)
+    assert four_steps["loss"] != one_step["loss"]
+    learner.save(tmp_path / "learner.keras")
+    loaded = keras.models.load_model(tmp_path / "learner.keras")
+    assert loaded.inner_steps == 4
+    assert loaded.evaluate(data.take(1), verbose=0, return_dict=True) == four_steps
+
+
+@pytest.mark.parametrize("cls", [tfmeta.learners.ALFA, tfmeta.learners.MAMLPlusPlus])
+def test_steps_with_parameters_of_their_own_do_not_change(cls):
+    learner = cls(tasks.dense(), inner_steps=3)
+    with pytest.raises(ValueError, match=r"Expected inner_steps to stay 3.*Received: 2"):
+        learner.inner_steps = 2
+    learner.evaluation_steps = 2
+    assert learner.inner_steps == 3
+
+
 class Subclassed(keras.Model):
     def __init__(self):
         super().__init__()

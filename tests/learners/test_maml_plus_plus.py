@@ -5,7 +5,12 @@ import numpy as np
 import pytest
 import tasks
 import tensorflow as tf
-from learners.test_gradients import relative_error_along
+from meta_gradients import (
+    assert_gradients_of_maml,
+    compiled,
+    outer_gradients,
+    relative_error_along,
+)
 
 import tfmeta
 from tfmeta.learners import MAML, MAMLPlusPlus
@@ -19,33 +24,19 @@ OFF = {
 RATE = {"inner_learning_rate": 0.1, "inner_steps": 3}
 
 
-def compiled(learner, loss="mse"):
-    learner.compile(keras.optimizers.SGD(0.1), loss)
-    return learner
-
-
 def images_learner(dtype="float32", **arguments):
     arguments = RATE | arguments
     return compiled(MAMLPlusPlus(tasks.convolutional(dtype=dtype), **arguments), tasks.CROSSENTROPY)
 
 
-def gradients(learner, episodes):
-    return [g.numpy() for g in tf.function(learner.outer_gradients)(episodes)[1]]
-
-
 @pytest.mark.parametrize("first_order", [False, True])
 @pytest.mark.parametrize("convolutional", [False, True])
 def test_with_everything_off_is_maml(convolutional, first_order):
-    network = tasks.convolutional if convolutional else tasks.dense
-    loss = tasks.CROSSENTROPY if convolutional else "mse"
-    episodes = (tasks.images if convolutional else tasks.regression)(dtype="float64")
-    plain, off = (
-        compiled(cls(network(dtype="float64"), first_order=first_order, **RATE, **more), loss)
-        for cls, more in ((MAML, {}), (MAMLPlusPlus, OFF))
+    arguments = RATE | {"first_order": first_order}
+    assert compiled(MAMLPlusPlus(tasks.dense(), **OFF)).meta_parameters is None
+    assert_gradients_of_maml(
+        lambda network: MAMLPlusPlus(network, **OFF, **arguments), convolutional, **arguments
     )
-    assert off.meta_parameters is None
-    for a, b in zip(gradients(off, episodes), gradients(plain, episodes), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +107,7 @@ def test_first_order_until_its_step():
     for iteration, first_order in ((0, True), (4, True), (5, False)):
         learner.optimizer.iterations.assign(iteration)
         maml = MAML(tasks.dense(dtype="float64"), first_order=first_order, **RATE)
-        expected = gradients(compiled(maml), episodes)
+        expected = outer_gradients(compiled(maml), episodes)
         for a, b in zip(step(episodes)[1], expected, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
 

@@ -5,17 +5,12 @@ import numpy as np
 import pytest
 import tasks
 import tensorflow as tf
-from learners.test_gradients import relative_error_along
+from meta_gradients import assert_gradients_of_maml, compiled, relative_error_along
 
 import tfmeta
 from tfmeta.learners import MAML, ParameterMemory
 
 RATE = {"inner_learning_rate": 0.1, "inner_steps": 2}
-
-
-def compiled(learner, loss="mse"):
-    learner.compile(keras.optimizers.SGD(0.1), loss)
-    return learner
 
 
 def line(**arguments):
@@ -40,16 +35,11 @@ def start_of(learner, support):
 
 @pytest.mark.parametrize("convolutional", [False, True])
 def test_an_empty_memory_is_maml(convolutional):
-    network = tasks.convolutional if convolutional else tasks.dense
-    loss = tasks.CROSSENTROPY if convolutional else "mse"
-    episodes = (tasks.images if convolutional else tasks.regression)(dtype="float64")
-    plain, empty = (
-        compiled(cls(network(dtype="float64"), **RATE, **more), loss)
-        for cls, more in ((MAML, {}), (ParameterMemory, {"memory_size": 2, "neighbours": 3}))
+    assert_gradients_of_maml(
+        lambda network: ParameterMemory(network, memory_size=2, neighbours=3, **RATE),
+        convolutional,
+        **RATE,
     )
-    found, expected = (tf.function(x.outer_gradients)(episodes)[1] for x in (empty, plain))
-    for a, b in zip(found, expected, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
 
 
 def test_against_central_differences():

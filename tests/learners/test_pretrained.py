@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tasks
-from learners.test_gradients import relative_error_along
+from meta_gradients import relative_error_along
 
 import tfmeta
 from tfmeta.learners import MAML, Baseline, BaselinePlusPlus, ProtoNet, SimpleShot

@@ -33,8 +33,8 @@ def gradient_steps(
             outer gradient. It then reaches the weights and the rule's state only.
         loss_scale: None, or what the loss is multiplied by while the gradient is taken, so that
             small float16 values are not lost.
-        rolled: True keeps the ends of the path alone: one loop in the graph, whose memory does not
-            grow with `steps`. It needs `first_order`, and `t` is then a tensor.
+        rolled: True keeps the ends of the path alone: one loop in the graph, which does not grow
+            with `steps`, nor does its memory if `first_order`. `t` is then a tensor.
 
     Returns:
         `(path, states, losses)`: `steps + 1` lists of weights, the state before the first step and

@@ -4,7 +4,6 @@ import keras
 import numpy as np
 
 from tfmeta.inner import GeneratedSGD, MetaParameters
-from tfmeta.learners import checks
 from tfmeta.learners.gradient_based import GradientLearner
 
 
@@ -57,8 +56,9 @@ class ALFA(GradientLearner):
     ):
         if not weight_decay >= 0:
             raise ValueError(f"Expected weight_decay >= 0. Received: {weight_decay}.")
-        # First: the variables that are made in the base's __init__ depend on it.
+        # First: the base's __init__ makes variables of these sizes.
         self.weight_decay = float(weight_decay)
+        self.most_steps = inner_steps
         super().__init__(
             network,
             inner_learning_rate=inner_learning_rate,
@@ -66,16 +66,11 @@ class ALFA(GradientLearner):
             evaluation_steps=evaluation_steps,
             **kwargs,
         )
-        checks.check_evaluation_steps(evaluation_steps, inner_steps)
 
     @classmethod
     def search_space(cls, hp):
         decay = hp.Float("weight_decay", 1e-5, 1e-1, sampling="log", default=5e-4)
         return super().search_space(hp) | {"weight_decay": decay}
-
-    @property
-    def most_steps(self):
-        return int(self.meta_parameters.trainable_variables[-1].shape[0])
 
     def make_meta_parameters(self):
         weights = self.network_weights()

@@ -148,10 +148,12 @@ class MetaModel(EntryPoints):
         """
 
     def __setattr__(self, name, value):
+        # The first value is the constructor's, which is recorded where the caller gave it.
+        changed = name in self.__dict__ and name in saving.argument_names(type(self))
         super().__setattr__(name, value)
-        # An argument such as `inner_steps` is a constant in the compiled steps: trace them anew.
-        recorded = self.__dict__.get("_recorded_arguments", dict)
-        if name in recorded():
+        if changed:
+            self._recorded_arguments()[name] = value
+            # `inner_steps` and the like are constants in the compiled steps: trace them anew.
             for step in ("train", "test", "predict"):
                 if getattr(self, f"{step}_function", None) is not None:
                     getattr(self, f"make_{step}_function")(force=True)

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
+from tfmeta.inner import SGD, gradient_steps
 from tfmeta.learners import checks
 from tfmeta.learners.embedding import EmbeddingLearner, hide_absent
 from tfmeta.ops import class_means
@@ -96,20 +97,14 @@ class Baseline(EmbeddingLearner):
         embeddings = self.embed(support.x, training)
         head = self.start(embeddings, support)
 
-        def step(t, weights):
-            with tf.GradientTape(watch_accessed_variables=False) as tape:
-                tape.watch(weights)
-                loss = self.head_loss(head._replace(weights=weights), embeddings, support)
-            gradients = tape.gradient(loss, weights)
-            pairs = zip(weights, gradients, strict=True)
-            return t + 1, [w - self.head_learning_rate * g for w, g in pairs]
+        def support_loss(weights, state, t):
+            return self.head_loss(head._replace(weights=weights), embeddings, support), state
 
-        # One step in the graph, not all of them. XLA wants to know how many there are.
-        steps = self.head_steps
-        _, weights = tf.while_loop(
-            lambda t, _: t < steps, step, (0, head.weights), maximum_iterations=steps
-        )
-        return head._replace(weights=weights)
+        path, _, _ = gradient_steps(
+            support_loss, head.weights, (), SGD(self.head_learning_rate), self.head_steps,
+            first_order=False, rolled=True,
+        )  # fmt: skip
+        return head._replace(weights=path[-1])
 
     def head_loss(self, head, embeddings, support):
         """What the steps of the head descend: `L`, a scalar."""

@@ -27,12 +27,12 @@ def check_integer(name, value, minimum):
         raise ValueError(f"Expected {name} to be an integer >= {minimum}. Received: {value}.")
 
 
-def check_evaluation_steps(evaluation_steps, inner_steps):
+def check_evaluation_steps(evaluation_steps, most_steps):
     """Of a learner with parameters for each inner step."""
-    if evaluation_steps is not None and evaluation_steps > inner_steps:
+    if evaluation_steps is not None and evaluation_steps > most_steps:
         raise ValueError(
             "Expected evaluation_steps <= inner_steps, which there are learned parameters for. "
-            f"Received: evaluation_steps={evaluation_steps}, inner_steps={inner_steps}."
+            f"Received: evaluation_steps={evaluation_steps}, inner_steps={most_steps}."
         )
 
 

@@ -81,6 +81,8 @@ class GradientLearner(MetaModel):
         for name, steps in (("inner_steps", inner_steps), ("evaluation_steps", evaluation_steps)):
             if steps is not None:
                 checks.check_integer(name, steps, 0)
+        if self.most_steps is not None:
+            checks.check_evaluation_steps(evaluation_steps, self.most_steps)
         self.inner_learning_rate = float(inner_learning_rate)
         self.inner_steps = int(inner_steps)
         self.evaluation_steps = evaluation_steps
@@ -90,6 +92,16 @@ class GradientLearner(MetaModel):
         self.meta_parameters = None
         if self.built:
             self.meta_parameters = self.make_meta_parameters()
+
+    def __setattr__(self, name, value):
+        fixed = name == "inner_steps" and self.__dict__.get("meta_parameters") is not None
+        if fixed and self.most_steps not in (None, value):
+            raise ValueError(
+                f"Expected inner_steps to stay {self.most_steps}: {type(self).__name__} learns "
+                f"parameters for each of them. Received: {value}. Set evaluation_steps, or make "
+                "another learner."
+            )
+        super().__setattr__(name, value)
 
     @classmethod
     def search_space(cls, hp):

@@ -93,7 +93,6 @@ class MAMLPlusPlus(GradientLearner):
         self._phase = 0  # the first outer step of the phase that is being traced
         if per_step_rates or per_step_scales or per_step_statistics:
             self.most_steps = int(inner_steps)
-            checks.check_evaluation_steps(evaluation_steps, inner_steps)
         super().__init__(
             network,
             inner_learning_rate=inner_learning_rate,

@@ -1,6 +1,8 @@
 """What a `.keras` file keeps of a learner: the arguments that its constructor was called with."""
 
+import functools
 import inspect
+import itertools
 
 import keras
 
@@ -23,13 +25,24 @@ def record_arguments(cls, args, kwargs):
     return arguments
 
 
+@functools.cache
+def argument_names(cls):
+    """Names of the constructor's arguments, also of those that it hands on in `**kwargs`."""
+    return frozenset(name for parameters in _parameters(cls) for name in parameters)
+
+
 def default_argument(cls, name):
     """The default of a constructor's argument, also of one that is handed on in `**kwargs`."""
-    for base in cls.__mro__:
-        parameter = inspect.signature(base.__init__).parameters.get(name)
-        if parameter is not None:
-            return parameter.default
+    for parameters in _parameters(cls):
+        if name in parameters:
+            return parameters[name].default
     raise ValueError(f"Expected an argument of {cls.__name__}. Received: {name!r}.")
+
+
+def _parameters(cls):
+    """Of the constructors of a learner's class and of its bases, but for Keras's own."""
+    for base in itertools.takewhile(lambda base: base is not keras.Model, cls.__mro__):
+        yield inspect.signature(base.__init__).parameters
 
 
 def learner_config(learner, arguments):
