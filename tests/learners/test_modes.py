@@ -69,6 +69,20 @@ def test_batching_modes_of_shared_weights():
     assert_equal(*with_modes, "float32")
 
 
+@pytest.mark.parametrize("mode", ["vectorize", "loop"])
+def test_one_loop_of_many_inner_steps_under_xla(mode):
+    """The loop of learners that need its end alone; XLA refused it inside `vectorize` once."""
+    losses = []
+    for jit_compile in (True, False):
+        learner = tfmeta.learners.ImplicitMAML(
+            tasks.dense(), inner_learning_rate=0.1, inner_steps=40, task_batching=mode
+        )
+        learner.compile("sgd", "mse", jit_compile=jit_compile)
+        learner.fit(tasks.dataset(tasks.regression(), 3), verbose=0)
+        losses.append(learner.evaluate(tasks.dataset(tasks.regression(), 1), verbose=0)[0])
+    np.testing.assert_allclose(*losses, rtol=1e-4)
+
+
 def test_unknown_mode():
     with pytest.raises(ValueError, match=r"Expected task_batching in .* Received: 'parallel'"):
         MAML(tasks.dense(), task_batching="parallel")

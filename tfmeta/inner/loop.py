@@ -80,17 +80,18 @@ def gradient_steps(
 def _in_one_loop(step, weights, rule_state, state, steps):
     def body(t, weights, rule_state, state, losses):
         weights, rule_state, state, loss = step(t, weights, rule_state, state)
-        return t + 1, weights, rule_state, state, losses.write(t, loss)
+        # Not a TensorArray, which XLA refuses inside `tf.vectorized_map`.
+        return t + 1, weights, rule_state, state, losses + loss * tf.one_hot(t, steps, dtype=dtype)
 
-    losses = tf.TensorArray(weights[0].dtype, steps, element_shape=())
+    dtype = weights[0].dtype
     _, last, _, last_state, losses = tf.while_loop(
         lambda t, *_: t < steps,
         body,
-        (tf.constant(0), weights, rule_state, state, losses),
+        (tf.constant(0), weights, rule_state, state, tf.zeros([steps], dtype)),
         maximum_iterations=steps,
     )
     between = [None] * (steps - 1)
-    return [weights, *between, last], [state, *between, last_state], losses.stack()
+    return [weights, *between, last], [state, *between, last_state], losses
 
 
 class UnreachedWeights(ValueError):

@@ -13,7 +13,6 @@ from tfmeta.ops.recompute import recomputed
 
 # Keeps gradients of 6e-11 from vanishing in float16, and overflows for those of 64.
 _INNER_LOSS_SCALE = 1024.0
-_MOST_UNROLLED = 32
 
 
 class FastWeights(NamedTuple):
@@ -229,7 +228,7 @@ class GradientLearner(MetaModel):
                 support_loss, start, carried, self.update_rule(), steps, self.is_first_order(),
                 checkpoint=self._checkpoint(training),
                 loss_scale=_INNER_LOSS_SCALE if self._computes_in_float16() else None,
-                rolled=self.rolled_steps and last_only and not self._unrolls(steps),
+                rolled=self.rolled_steps and last_only,
             )  # fmt: skip
         except UnreachedWeights as error:
             names = self.adapted_names()
@@ -300,10 +299,6 @@ class GradientLearner(MetaModel):
             return recomputed(in_task)
 
         return checkpoint
-
-    def _unrolls(self, steps):
-        # A loop inside XLA costs six times as much (sinusoid, 16 steps: 19 in the place of 3 ms).
-        return self._in_xla() and steps <= _MOST_UNROLLED
 
     def _steps(self, training):
         if training or self.evaluation_steps is None:
