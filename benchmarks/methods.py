@@ -85,23 +85,31 @@ SLOW, FIVE = _rate(0.01), _rate(0.01, 5)
 NORMS = ["norm1", "norm2", "norm3", "norm4"]
 LONG = {"sinusoid-long": SLOW, "modes": SLOW}
 GLYPH = _rate(0.4, evaluation_steps=3)
+PLUS_PLUS = {"multi_step_loss_steps": 150, "per_step_statistics": False}
 
 METHODS = {
     "MAML": Method("MAML", SLOW, GLYPH, LONG),
     "FOMAML": Method("MAML", SLOW | {"first_order": True}, GLYPH | {"first_order": True}),
     "MAML, 5 steps": Method("MAML", FIVE, _rate(0.2, 5), {"modes": FIVE}),
-    # Learned rates grow on the sinusoid until the inner loop diverges, clipped or not.
-    "MAML++": Method("MAMLPlusPlus", FIVE | {"per_step_rates": False}, _rate(0.1, 5)),
+    # Learned rates grow on the sinusoid until the inner loop diverges, clipped or not. Moving
+    # statistics of each step are worse on glyphs than those of the support set.
+    "MAML++": Method(
+        "MAMLPlusPlus", FIVE | {"per_step_rates": False, "multi_step_loss_steps": 1000},
+        _rate(0.2, 5, **PLUS_PLUS),
+    ),
+    # A rate that is too large: what MAML++ is for.
+    "MAML, 5 steps at 1.0": Method("MAML", more={"glyphs-1": _rate(1.0, 5)}),
+    "MAML++, from 1.0": Method("MAMLPlusPlus", more={"glyphs-1": _rate(1.0, 5, **PLUS_PLUS)}),
     "MetaSGD": Method("MetaSGD", SLOW, _rate(0.4)),
     "MetaCurvature": Method("MetaCurvature", SLOW, GLYPH),
     "ALFA": Method("ALFA", FIVE, _rate(0.1, 5)),
-    "ANIL": Method("ANIL", _rate(0.1), _rate(1.0, evaluation_steps=3)),
+    "ANIL": Method("ANIL", _rate(0.1), _rate(3.0, 5)),
     "BOIL": Method("BOIL", SLOW, GLYPH),
     "CAVIA": Method(
         "CAVIA", _rate(1.0), _rate(1.0, 2, context_size=100, context_layers=NORMS),
         {"sinusoid-long": _rate(1.0)},
     ),
-    "iMAML": Method("ImplicitMAML", _rate(0.003, 16), _rate(0.3, 8, regularization=0.5)),
+    "iMAML": Method("ImplicitMAML", _rate(0.001, 16), _rate(0.3, 8, regularization=0.5)),
     "Reptile": Method(
         "Reptile", _rate(0.02, 5, inner_batch_size=10, evaluation_steps=32),
         _rate(0.1, 5, evaluation_steps=10), outer=("SGD", 1.0),
