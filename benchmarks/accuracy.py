@@ -28,7 +28,6 @@ from benchmarks import accuracy_report
 from benchmarks.contenders import ROOT
 from benchmarks.machine import machine
 from benchmarks.methods import CASES, METHODS, job_text, jobs
-from tfmeta.evaluation import EvaluationReport
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "accuracy.json"
 WORKER = "benchmarks.workers.with_learner"
@@ -126,6 +125,9 @@ def figures(runs, reference):
 
 def mean_and_interval(scores):
     """Mean over the episodes, and half the width of its 95 % interval."""
+    # Here: it brings TensorFlow with it, which knowing what is left to train does not need.
+    from tfmeta.evaluation import EvaluationReport
+
     report = EvaluationReport(scores)
     return [report.mean, report.interval]
 
