@@ -6,7 +6,8 @@ import tensorflow as tf
 
 from tfmeta.inner import MetaParameters
 from tfmeta.learners import checks
-from tfmeta.learners.gradient_based import GradientLearner, replaced
+from tfmeta.learners.gradient_based import GradientLearner
+from tfmeta.learners.inner_loop import replaced
 from tfmeta.learners.subset import layers_with_weights
 
 

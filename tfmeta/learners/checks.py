@@ -36,6 +36,29 @@ def check_evaluation_steps(evaluation_steps, most_steps):
         )
 
 
+def check_inner_steps(learner, steps, weights):
+    """The inner loop has weights to change, and parameters for as many steps."""
+    if learner.most_steps is not None and steps > learner.most_steps:
+        raise ValueError(
+            f"Expected at most {learner.most_steps} inner steps: {type(learner).__name__} learns "
+            f"parameters for each of its inner_steps. Received: {steps}. Train with more "
+            "inner_steps, or take fewer (evaluation_steps)."
+        )
+    if not weights:
+        raise ValueError(
+            "Expected a network with trainable weights. Received: none. Set trainable = True."
+        )
+
+
+def unreached(names, positions):
+    """The error for weights that the support loss does not depend on."""
+    return ValueError(
+        "Expected the support loss to depend on every trainable weight. Received: no gradient for "
+        f"{[names[i] for i in positions]}. Remove these layers from the network, or set their "
+        "`trainable = False`."
+    )
+
+
 def check_compiled(learner, method):
     """`fit` and `evaluate` need a loss that fits the network."""
     name = type(learner).__name__

@@ -7,7 +7,8 @@ import tensorflow as tf
 from tfmeta.inner import SGD, MetaParameters, StepwiseSGD
 from tfmeta.inner.batch_norm import batch_norm_layers
 from tfmeta.learners import checks
-from tfmeta.learners.gradient_based import GradientLearner, replaced
+from tfmeta.learners.gradient_based import GradientLearner
+from tfmeta.learners.inner_loop import replaced
 from tfmeta.learners.outer_loop import TaskResult
 from tfmeta.learners.subset import layers_with_weights
 
