@@ -9,8 +9,8 @@ from tfmeta.inner.batch_norm import batch_norm_layers
 from tfmeta.learners import checks
 from tfmeta.learners.gradient_based import GradientLearner
 from tfmeta.learners.inner_loop import replaced
-from tfmeta.learners.outer_loop import TaskResult
 from tfmeta.learners.subset import layers_with_weights
+from tfmeta.learners.task_runner import TaskResult
 
 _MOMENTUM = 0.9  # of the moving statistics, that of the authors
 _LEAST = 0.03  # the share that annealing leaves to an early step's loss, times 1 / T
