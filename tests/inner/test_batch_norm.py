@@ -94,7 +94,7 @@ def test_outer_gradient_is_the_same(transductive, first_order, monkeypatch):
 
     results, fused = gradients()
     monkeypatch.setattr(
-        "tfmeta.learners.outer_loop.fused_batch_norm", lambda _: fused_batch_norm(False)
+        "tfmeta.learners.task_runner.fused_batch_norm", lambda _: fused_batch_norm(False)
     )
     expected, plain = gradients()
     np.testing.assert_allclose(results.loss, expected.loss, rtol=1e-10)
