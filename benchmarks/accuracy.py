@@ -7,7 +7,7 @@ Each training is a process of its own, on one core (`--workers` at a time). A ru
 goes on where it was: finished trainings lie in outputs/accuracy/ and are made again only if their
 settings changed (`benchmarks.methods`). All methods of a case are scored on the same test
 episodes; the interval is that of the mean over episodes of scores that are means over the seeds,
-and the difference from MAML is paired. Writes benchmarks/results/accuracy.json and .png. Less than
+and the difference from MAML is paired. Writes benchmarks/results/accuracy.json and .png. About
 three hours on 2 cores.
 """
 

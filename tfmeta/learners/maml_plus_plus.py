@@ -37,7 +37,7 @@ class MAMLPlusPlus(GradientLearner):
        are learned by the outer loop, and which the inner loop leaves alone.
     5. `per_step_statistics`: moving averages of mean and variance for each t normalise query
        examples outside training; in training a query batch is normalised by its own. Without
-       effect if `transductive`.
+       effect if `transductive`. On the package's glyphs the support set's (False) are better.
 
     The paper's cosine annealing of the outer rate is Keras's own: compile with
     `Adam(keras.optimizers.schedules.CosineDecay(1e-3, outer_steps, alpha=0.01))`.
