@@ -1,16 +1,15 @@
 """Tasks a second of every learner that trains on episodes, as a multiple of MAML's.
 
-    python -m benchmarks.learners [--rounds 5] [--seconds 2] [--filters 64]
+    python -m benchmarks.learners [--rounds 3] [--seconds 2]
 
 The omniglot-stride cases of `benchmarks.cases` (Conv4 with strides, 5-way 1-shot, 5 queries, 8
 tasks), with 1 and with 5 inner steps, Adam and metrics included: `fit` as a user calls it. All
 learners in one process, in rounds that go around between them; medians. `python -m
 benchmarks.speed` compares MAML and ProtoNet with other libraries in the same cases. Writes
-benchmarks/results/learners.json. About 10 minutes on 2 quiet cores.
+benchmarks/results/learners.json. A quarter of an hour on 2 quiet cores.
 """
 
 import argparse
-import dataclasses
 import datetime
 import json
 import pathlib
@@ -45,8 +44,7 @@ LEARNERS = {
 }
 
 
-def compiled(make, case, filters):
-    case = dataclasses.replace(case, width=filters)
+def compiled(make, case):
     network = with_tfmeta.network(case, first_weights(case))
     learner = make(network, inner_learning_rate=0.01, inner_steps=case.inner_steps)
     learner.compile(keras.optimizers.Adam(1e-3), with_tfmeta.loss_of(case), metrics=["accuracy"])
@@ -66,7 +64,7 @@ def measure(case, options):
     learners, steps, first, taken = {}, {}, {}, {}
     for name, make in LEARNERS.items():
         keras.utils.set_random_seed(0)
-        learner, began = compiled(make, case, options.filters), time.perf_counter()
+        learner, began = compiled(make, case), time.perf_counter()
         learner.fit(episodes, steps_per_epoch=1, verbose=0)
         first[name] = time.perf_counter() - began
         run(learner, episodes, 2)
@@ -101,9 +99,8 @@ def table(results):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=2.0, help="of a round, about")
-    parser.add_argument("--filters", type=int, default=64)
     options = parser.parse_args()
     results = {
         "date": datetime.date.today().isoformat(),
