@@ -1,12 +1,14 @@
 """The table and the plot of `python -m benchmarks.accuracy`."""
 
+from benchmarks.methods import CASES
+
 COLUMNS = (
     "method", "score", "seeds", "minus MAML", "tasks/s", "first step", "peak memory", "training"
 )  # fmt: skip
 
 
 def is_accuracy(case):
-    return case.startswith("glyphs")
+    return not CASES[case].is_regression
 
 
 def rows(case, methods):

@@ -12,12 +12,12 @@ class Case:
     """What all methods are trained on alike.
 
     Attributes:
-        family: "sinusoid" (regression, MLP 40-40), "modes" (the same of sinusoids and lines) or
-            "glyphs" (5-way, four strided convolutions).
+        family: "sinusoid" (regression, MLP 40-40), "modes" (the same of sinusoids and lines),
+            "glyphs" or "omniglot" (5-way, four strided convolutions).
         shots, queries: support and query examples (a class) in training.
         tasks: of a meta-batch.
         steps: outer steps; pretraining takes passes over the base classes instead.
-        outer_rate: of Adam; on glyphs it falls to zero along a cosine.
+        outer_rate: of Adam; on pictures it falls to zero along a cosine.
         validation, test: number of episodes.
     """
 
@@ -35,7 +35,7 @@ class Case:
 
     @property
     def is_regression(self):
-        return self.family != "glyphs"
+        return self.family in ("sinusoid", "modes")
 
 
 SINUSOID = Case("sinusoid", 10, 10, tasks=25, steps=10_000, outer_rate=1e-3)
@@ -49,7 +49,10 @@ CASES = {
     "modes": dataclasses.replace(SINUSOID, family="modes"),
     # The protocol of CAVIA's authors.
     "sinusoid-long": dataclasses.replace(SINUSOID, steps=50_000),
+    # An hour of CPU for each method, and data to fetch: only where it is asked for.
+    "omniglot-1": dataclasses.replace(GLYPHS, family="omniglot", outer_rate=1e-3, filters=64),
 }
+BY_DEFAULT = [name for name in CASES if name != "omniglot-1"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +65,7 @@ class Method:
         more: case -> arguments in the place of these, or where there are none.
         pretrained: True trains a classifier of the base classes by ordinary `fit`.
         outer: in the place of Adam, ("SGD", rate).
+        omniglot: arguments, and the outer steps (passes, where pretrained) of an hour of CPU.
     """
 
     learner: str
@@ -70,11 +74,19 @@ class Method:
     more: dict = dataclasses.field(default_factory=dict)
     pretrained: bool = False
     outer: tuple | None = None
+    omniglot: tuple = (None, 0)
 
     def arguments(self, name):
         """Those of the learner in a case, None if it has no part in it."""
         of_all = {"sinusoid": self.sinusoid, "glyphs-1": self.glyphs, "glyphs-5": self.glyphs}
-        return self.more.get(name, of_all.get(name))
+        return self.more.get(name, (of_all | {"omniglot-1": self.omniglot[0]}).get(name))
+
+    def case(self, name):
+        """A case, with the steps that this method takes in it."""
+        if name != "omniglot-1":
+            return CASES[name]
+        length = "pretraining_epochs" if self.pretrained else "steps"
+        return dataclasses.replace(CASES[name], **{length: self.omniglot[1]})
 
 
 def _rate(value, steps=1, **more):
@@ -86,6 +98,7 @@ NORMS = ["norm1", "norm2", "norm3", "norm4"]
 LONG = {"sinusoid-long": SLOW, "modes": SLOW}
 GLYPH = _rate(0.4, evaluation_steps=3)
 PLUS_PLUS = {"multi_step_loss_steps": 150, "per_step_statistics": False}
+LONG_PLUS_PLUS = PLUS_PLUS | {"multi_step_loss_steps": 1500}
 
 METHODS = {
     "MAML": Method("MAML", SLOW, GLYPH, LONG),
@@ -95,15 +108,15 @@ METHODS = {
     # statistics of each step are worse on glyphs than those of the support set.
     "MAML++": Method(
         "MAMLPlusPlus", FIVE | {"per_step_rates": False, "multi_step_loss_steps": 1000},
-        _rate(0.2, 5, **PLUS_PLUS),
+        _rate(0.2, 5, **PLUS_PLUS), omniglot=(_rate(0.2, 5, **LONG_PLUS_PLUS), 5_500),
     ),
     # A rate that is too large: what MAML++ is for.
     "MAML, 5 steps at 1.0": Method("MAML", more={"glyphs-1": _rate(1.0, 5)}),
     "MAML++, from 1.0": Method("MAMLPlusPlus", more={"glyphs-1": _rate(1.0, 5, **PLUS_PLUS)}),
     "MetaSGD": Method("MetaSGD", SLOW, _rate(0.4)),
-    "MetaCurvature": Method("MetaCurvature", SLOW, GLYPH),
-    "ALFA": Method("ALFA", FIVE, _rate(0.1, 5)),
-    "ANIL": Method("ANIL", _rate(0.1), _rate(3.0, 5)),
+    "MetaCurvature": Method("MetaCurvature", SLOW, GLYPH, omniglot=(GLYPH, 19_000)),
+    "ALFA": Method("ALFA", FIVE, _rate(0.1, 5), omniglot=(_rate(0.1, 5), 9_500)),
+    "ANIL": Method("ANIL", _rate(0.1), _rate(3.0, 5), omniglot=(_rate(1.0, 5), 30_000)),
     "BOIL": Method("BOIL", SLOW, GLYPH),
     "CAVIA": Method(
         "CAVIA", _rate(1.0), _rate(1.0, 2, context_size=100, context_layers=NORMS),
@@ -125,15 +138,16 @@ METHODS = {
     "pretrained, all weights": Method(
         "Finetune", glyphs={"inner_learning_rate": 0.03}, pretrained=True
     ),
-    "Baseline": Method("Baseline", glyphs={}, pretrained=True),
+    "Baseline": Method("Baseline", glyphs={}, pretrained=True, omniglot=({}, 100)),
     "Baseline++": Method("BaselinePlusPlus", glyphs={}, pretrained=True),
     "SimpleShot": Method("SimpleShot", glyphs={}, pretrained=True),
 }  # fmt: skip
 
 
-def job_text(case, arguments):
+def job_text(case, method):
     """What a stored result was made with: results of other settings are made anew."""
-    return repr((case, sorted(arguments.items())))
+    method = METHODS[method]
+    return repr((method.case(case), sorted(method.arguments(case).items())))
 
 
 def jobs(cases, methods, seeds):

@@ -1,7 +1,13 @@
-"""Train one method of `benchmarks.methods` once, and score it: CASE METHOD SEED FILE."""
+"""Train one method of `benchmarks.methods` once, and score it: CASE METHOD SEED FILE.
 
+A training that was stopped goes on after its last whole epoch, from a folder beside the file.
+"""
+
+import functools
 import json
 import os
+import pathlib
+import shutil
 import sys
 import time
 
@@ -11,7 +17,7 @@ import tensorflow as tf
 
 import tfmeta
 from benchmarks.machine import memory
-from benchmarks.methods import CASES, METHODS, job_text
+from benchmarks.methods import METHODS, job_text
 
 POINTS = 10  # of the curve
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -25,9 +31,24 @@ def episodes(case, split, seed, count=None):
         sinusoid, line = tfmeta.episodes.sinusoid, tfmeta.episodes.line
         family = sinusoid if case.family == "sinusoid" else tfmeta.episodes.mixture(sinusoid, line)
         return family(queries=case.queries if training else 100, **shared)
-    data = tfmeta.datasets.glyphs(split)
     queries = case.queries if training else 15
-    return tfmeta.episodes.classification(data, ways=case.ways, queries=queries, **shared)
+    return tfmeta.episodes.classification(
+        classes(case.family, split), ways=case.ways, queries=queries, **shared
+    )
+
+
+def classes(family, split):
+    """Labelled pictures; no class is in two splits."""
+    return tfmeta.datasets.glyphs(split) if family == "glyphs" else omniglot()[split]
+
+
+@functools.cache
+def omniglot():
+    """The evaluation alphabets for the test, a tenth of the other characters for validation."""
+    background, evaluation = tfmeta.datasets.omniglot()
+    train, validation = tfmeta.datasets.class_split(background, (0.9, 0.1))
+    train = tfmeta.datasets.rotated_classes(train)
+    return {"train": train, "validation": validation, "test": evaluation}
 
 
 def network(case, outputs):
@@ -41,19 +62,23 @@ def network(case, outputs):
 class Watch(keras.callbacks.Callback):
     """Seconds of the first step and of each epoch; after it a score on validation, not counted."""
 
-    def __init__(self, case):
+    def __init__(self, case, folder):
         super().__init__()
+        self.file = folder / "watch.json"
         self.validation = episodes(case, "validation", 500, case.validation)
         self.learner = self.base_classes = self.first = None
         self.epochs, self.curve = [], []
 
     def on_train_begin(self, logs=None):
         self.began = time.perf_counter()
+        if self.file.exists():
+            self.first, self.epochs, self.curve = json.loads(self.file.read_text())
 
     def on_train_batch_end(self, batch, logs=None):
         self.first = self.first or time.perf_counter() - self.began
 
     def on_epoch_begin(self, epoch, logs=None):
+        del self.epochs[epoch:], self.curve[epoch:]  # of an epoch that was not kept
         self.began_epoch = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
@@ -62,6 +87,12 @@ class Watch(keras.callbacks.Callback):
             self.learner.center_on(self.base_classes)
         found = self.learner.evaluate(self.validation, verbose=0, return_dict=True)
         self.curve.append([sum(self.epochs), found.get("accuracy", found["loss"])])
+        self.file.write_text(json.dumps([self.first, self.epochs, self.curve]))
+
+    def callbacks(self):
+        """This one first: Keras keeps the epoch when what was seen of it is written."""
+        backup = self.file.parent / "backup"
+        return [self, keras.callbacks.BackupAndRestore(backup, delete_checkpoint=False)]
 
 
 def meta_train(case, method, arguments, seed, watch):
@@ -83,14 +114,16 @@ def meta_train(case, method, arguments, seed, watch):
         watch.learner.compile(optimizer, LOSS, metrics=["accuracy"])
     data = episodes(case, "train", seed)
     steps = case.steps // POINTS
-    watch.learner.fit(data, epochs=POINTS, steps_per_epoch=steps, callbacks=[watch], verbose=2)
+    watch.learner.fit(
+        data, epochs=POINTS, steps_per_epoch=steps, callbacks=watch.callbacks(), verbose=2
+    )
     return steps * case.tasks / float(np.median(watch.epochs[1:]))
 
 
 def pretrain(case, method, arguments, seed, watch):
     """Train a network to name the base classes, and put a learner on it."""
     cls = getattr(tfmeta.learners, method.learner)
-    train, body = tfmeta.datasets.glyphs("train"), network(case, None)
+    train, body = classes(case.family, "train"), network(case, None)
     if method.learner == "Finetune":
         head = keras.layers.Dense(case.ways, kernel_initializer="zeros")
         watch.learner = cls(keras.Sequential([body, head]), **arguments)
@@ -101,14 +134,27 @@ def pretrain(case, method, arguments, seed, watch):
     watch.learner.compile(loss=LOSS, metrics=["accuracy"])
     classifier.compile(keras.optimizers.Adam(1e-3), LOSS)
     data = tfmeta.datasets.labelled(train, seed=seed)
-    classifier.fit(data, epochs=case.pretraining_epochs, callbacks=[watch], verbose=2)
+    epochs = case.pretraining_epochs
+    classifier.fit(data, epochs=epochs, callbacks=watch.callbacks(), verbose=2)
+
+
+def unfinished(file, settings):
+    """A folder for what a stopped training goes on from, empty if that had other settings."""
+    folder = pathlib.Path(file).with_suffix("")
+    note = folder / "settings.txt"
+    if not note.exists() or note.read_text() != settings:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        note.write_text(settings)
+    return folder
 
 
 def main(name, method, seed, file):
-    case, arguments = CASES[name], METHODS[method].arguments(name)
-    method = METHODS[method]
+    settings, method = job_text(name, method), METHODS[method]
+    case, arguments = method.case(name), method.arguments(name)
     keras.utils.set_random_seed(seed)
-    watch = Watch(case)
+    folder = unfinished(file, settings)
+    watch = Watch(case, folder)
     before = memory(reset=True)["now"]
     train = pretrain if method.pretrained else meta_train
     tasks_per_s = train(case, method, arguments, seed, watch)
@@ -124,7 +170,8 @@ def main(name, method, seed, file):
         "cores": len(os.sched_getaffinity(0)),
         "versions": {"tensorflow": tf.__version__, "keras": keras.__version__},
     }
-    np.savez(file, scores=report.scores, facts=json.dumps(facts), job=job_text(case, arguments))
+    np.savez(file, scores=report.scores, facts=json.dumps(facts), job=settings)
+    shutil.rmtree(folder)
 
 
 if __name__ == "__main__":

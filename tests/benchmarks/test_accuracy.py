@@ -23,7 +23,7 @@ FACTS = {
 
 def store(folder, job, scores, text=None):
     case, method, _ = job
-    text = text or job_text(CASES[case], METHODS[method].arguments(case))
+    text = text or job_text(case, method)
     np.savez(accuracy.file_of(folder, job), scores=scores, facts=json.dumps(FACTS), job=text)
 
 
@@ -83,15 +83,62 @@ def test_differences_are_paired_by_episode(tmp_path):
     assert (tmp_path / "plot.png").stat().st_size > 1000
 
 
+SMALL = CASES["glyphs-1"].__class__(
+    "glyphs", 1, 3, tasks=2, steps=20, outer_rate=1e-3, validation=4, test=6, filters=4,
+    pretraining_epochs=2,
+)  # fmt: skip
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["MAML", "SimpleShot", "pretrained, all weights", "ProtoNet"])
 def test_a_training(method, tmp_path, monkeypatch):
-    small = CASES["glyphs-1"].__class__(
-        "glyphs", 1, 3, tasks=2, steps=20, outer_rate=1e-3, validation=4, test=6, filters=4,
-        pretraining_epochs=2,
-    )  # fmt: skip
-    monkeypatch.setitem(CASES, "glyphs-1", small)
+    monkeypatch.setitem(CASES, "glyphs-1", SMALL)
     with_learner.main("glyphs-1", method, 0, accuracy.file_of(tmp_path, ("glyphs-1", method, 0)))
     scores, facts = accuracy.load(tmp_path, ("glyphs-1", method, 0))
     assert scores.shape == (6,)
     assert len(facts["curve"]) == (2 if METHODS[method].pretrained else 10)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stop", [4, 10])
+def test_a_training_that_was_stopped_goes_on(stop, tmp_path, monkeypatch):
+    monkeypatch.setitem(CASES, "glyphs-1", SMALL)
+    scores = {}
+    for name in ("whole", "stopped"):
+        file = tmp_path / name / "run.npz"
+        if name == "stopped":
+            with monkeypatch.context() as patch:
+                patch.setattr(with_learner, "Watch", stops_in(stop))
+                with pytest.raises(KeyboardInterrupt):
+                    with_learner.main("glyphs-1", "MAML", 0, file)
+            assert not file.exists()
+        with_learner.main("glyphs-1", "MAML", 0, file)
+        with np.load(file) as stored:
+            scores[name], facts = stored["scores"], json.loads(str(stored["facts"]))
+        assert len(facts["curve"]) == 10
+        assert [path.name for path in file.parent.iterdir()] == ["run.npz"]
+    np.testing.assert_array_equal(scores["stopped"], scores["whole"])
+
+
+def stops_in(epoch):
+    """A `Watch` whose training is interrupted in an epoch, or after the last one."""
+
+    class Stops(with_learner.Watch):
+        def on_train_batch_end(self, batch, logs=None):
+            super().on_train_batch_end(batch, logs)
+            if len(self.epochs) == epoch:
+                raise KeyboardInterrupt
+
+        def on_train_end(self, logs=None):
+            raise KeyboardInterrupt
+
+    return Stops
+
+
+def test_what_a_stopped_training_left_is_not_taken_for_other_settings(tmp_path):
+    folder = with_learner.unfinished(tmp_path / "run.npz", "these")
+    (folder / "watch.json").write_text("[]")
+    assert with_learner.unfinished(tmp_path / "run.npz", "these") == folder
+    assert (folder / "watch.json").exists()
+    with_learner.unfinished(tmp_path / "run.npz", "others")
+    assert not (folder / "watch.json").exists()

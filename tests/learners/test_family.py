@@ -269,6 +269,7 @@ def test_subset_of_layers_in_a_model_within():
         (lambda n: ImplicitMAML(n, cg_damping=-1), r"Expected cg_damping >= 0.*Received: -1"),
         (lambda n: CAVIA(n, context_size=0), r"Expected context_size .*Received: 0"),
         (lambda n: CAVIA(n, context_layers=["x"]), r"Expected context_layers .*Received: \['x'\]"),
+        (lambda n: ImplicitMAML(n, first_order=True), r"Expected no first_order: ImplicitMAML"),
         (lambda n: Reptile(n, inner_batch_size=0), r"Expected inner_batch_size .*Received: 0"),
         (lambda n: MetaSGD(n, inner_learning_rate=0), r"Expected inner_learning_rate > 0"),
     ],
@@ -276,6 +277,14 @@ def test_subset_of_layers_in_a_model_within():
 def test_bad_arguments(make, message):
     with pytest.raises(ValueError, match=message):
         make(tasks.dense())
+
+
+@pytest.mark.parametrize("cls", [ImplicitMAML, Reptile])
+def test_first_order_is_refused_where_it_means_nothing(cls):
+    learner = cls(tasks.dense())
+    with pytest.raises(ValueError, match=f"Expected no first_order: {cls.__name__}"):
+        learner.first_order = True
+    cls.from_config(learner.get_config())
 
 
 def test_boil_needs_a_body():

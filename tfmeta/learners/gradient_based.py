@@ -32,8 +32,6 @@ class GradientLearner(InnerLoop):
     """
 
     supports_masks = True
-    #: True if the constructor takes `first_order`.
-    takes_first_order = True
 
     def __init__(
         self,
@@ -72,6 +70,11 @@ class GradientLearner(InnerLoop):
                 f"Expected inner_steps to stay {self.most_steps}: {type(self).__name__} learns "
                 f"parameters for each of them. Received: {value}. Set evaluation_steps, or make "
                 "another learner."
+            )
+        if name == "first_order" and value and not self.takes_first_order:
+            raise ValueError(
+                f"Expected no first_order: {type(self).__name__} takes no derivative through its "
+                f"inner loop. Received: first_order={value}. Leave it out."
             )
         super().__setattr__(name, value)
 

@@ -70,7 +70,6 @@ class ImplicitMAML(GradientLearner):
             network,
             inner_learning_rate=inner_learning_rate,
             inner_steps=inner_steps,
-            first_order=True,
             **kwargs,
         )
         if not regularization > 0:

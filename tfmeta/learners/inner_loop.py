@@ -34,6 +34,8 @@ class InnerLoop(MetaModel):
 
     #: True if the outer gradient needs nothing of the inner loop but its end.
     rolled_steps = False
+    #: False if there is no second order to leave out: `first_order` is then refused.
+    takes_first_order = True
     #: The largest number of inner steps that there are parameters for, None for any.
     most_steps = None
 
@@ -78,7 +80,7 @@ class InnerLoop(MetaModel):
 
     def is_first_order(self):
         """True if inner gradients are constants to the outer loop."""
-        return self.first_order
+        return self.first_order or not self.takes_first_order
 
     def adapt(self, support, training=False, inner_steps=None):
         """Take `inner_steps` gradient steps on the support loss.

@@ -60,7 +60,6 @@ class Reptile(GradientLearner):
             network,
             inner_learning_rate=inner_learning_rate,
             inner_steps=inner_steps,
-            first_order=True,
             **kwargs,
         )
         if inner_batch_size is not None:
