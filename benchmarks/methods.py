@@ -129,6 +129,11 @@ METHODS = {
         "Reptile", _rate(0.02, 5, inner_batch_size=10, evaluation_steps=32),
         _rate(0.1, 5, evaluation_steps=10), outer=("SGD", 1.0),
     ),
+    "Reptile, transductive": Method(
+        "Reptile",
+        more={"glyphs-1": _rate(0.1, 5, evaluation_steps=10, transductive=True)},
+        outer=("SGD", 1.0),
+    ),
     "ParameterMemory": Method(
         "ParameterMemory", SLOW, GLYPH | {"memory_size": 4},
         {"modes": SLOW | {"memory_size": 64}},

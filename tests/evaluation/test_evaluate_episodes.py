@@ -2,6 +2,7 @@
 
 import importlib
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -14,6 +15,7 @@ from evaluation.fakes import (
     dataset,
 )
 
+import tfmeta
 from tfmeta.evaluation import evaluate_episodes, score_curve
 from tfmeta.types import Episode, Examples
 
@@ -207,3 +209,16 @@ def test_score_curve_errors(arrays):
         score_curve(PixelPrototypes(3), dataset(arrays), count=2)
     with pytest.raises(ValueError, match=r"inner_steps .*-1"):
         score_curve(SteppingPrototypes(3), dataset(arrays), inner_steps=-1)
+
+
+@pytest.mark.parametrize("learner", [tfmeta.learners.MAML, tfmeta.learners.Reptile])
+@pytest.mark.parametrize("transductive", [False, True])
+@pytest.mark.parametrize("normalised", [False, True])
+def test_the_report_says_where_queries_see_one_another(learner, transductive, normalised):
+    norm = [keras.layers.BatchNormalization()] if normalised else []
+    layers = [keras.Input((1,)), keras.layers.Dense(4), *norm, keras.layers.Dense(1)]
+    learner = learner(keras.Sequential(layers), transductive=transductive)
+    learner.compile("sgd", "mse")
+    episodes = tfmeta.episodes.sinusoid(meta_batch_size=2, count=2)
+    for report in (evaluate(learner, episodes, 2), score_curve(learner, episodes, 1, 2).at(1)):
+        assert report.transductive == (transductive and normalised)

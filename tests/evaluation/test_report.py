@@ -36,6 +36,18 @@ def test_text(mean, interval, name, text):
     assert text in repr(report)
 
 
+def test_transductive_scores_say_so():
+    report = EvaluationReport(spread(0.5, 0.01), "accuracy", transductive=True)
+    assert str(report).endswith("(95 % interval, 600 episodes, transductive)")
+    one = EvaluationReport([0.5], "accuracy", transductive=True)
+    assert str(one).endswith("(1 episode, no interval, transductive)")
+    other = EvaluationReport(spread(0.5, 0.01), "accuracy")
+    assert not other.transductive
+    assert other.difference(report).transductive
+    assert not other.difference(other).transductive
+    assert ScoreCurve(np.ones([4, 3]), "accuracy", transductive=True).at(1).transductive
+
+
 def test_one_episode_has_no_interval():
     report = EvaluationReport([0.5], "accuracy")
     assert np.isnan(report.interval)

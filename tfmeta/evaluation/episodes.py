@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfmeta.evaluation.report import EvaluationReport, ScoreCurve
+from tfmeta.inner import has_batch_norm
 
 
 def evaluate_episodes(learner, episodes, count=600, *, score=None, inner_steps=None, verbose=1):
@@ -48,7 +49,7 @@ def evaluate_episodes(learner, episodes, count=600, *, score=None, inner_steps=N
         return score(query.y, learner.predict_query(adapted, query.x), query.mask)
 
     scores = _score_episodes(learner, episodes, count, task_score, verbose)
-    return EvaluationReport(scores, score.name)
+    return EvaluationReport(scores, score.name, _is_transductive(learner))
 
 
 def score_curve(learner, episodes, inner_steps=10, count=600, score=None, verbose=1):
@@ -92,7 +93,7 @@ def score_curve(learner, episodes, inner_steps=10, count=600, score=None, verbos
         )
 
     scores = _score_episodes(learner, episodes, count, task_scores, verbose)
-    return ScoreCurve(scores, score.name)
+    return ScoreCurve(scores, score.name, _is_transductive(learner))
 
 
 def _score_episodes(learner, episodes, count, task_scores, verbose):
@@ -126,6 +127,11 @@ def _score_episodes(learner, episodes, count, task_scores, verbose):
         f"Expected at least count={count} episodes. Received: a dataset that ends after {done}. "
         "Make the dataset with a larger count (None: endless), or lower count here."
     )
+
+
+def _is_transductive(learner):
+    """Whether query examples are normalised by one another: without such layers they are not."""
+    return getattr(learner, "transductive", False) and has_batch_norm(learner.inner_network())
 
 
 class _Score:

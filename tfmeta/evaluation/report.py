@@ -13,15 +13,19 @@ class EvaluationReport:
     train with several seeds.
 
     `str(report)` is what a table of results shows, for instance
-    `accuracy 98.12 ± 0.31 % (95 % interval, 600 episodes)`.
+    `accuracy 98.12 ± 0.31 % (95 % interval, 600 episodes)`; before the bracket closes it says
+    `transductive` where the score is.
 
     Args:
         scores: one score an episode, `[episodes]`.
         score_name: name of the score. "accuracy" is printed in percent.
+        transductive: True if a prediction depends on the other query examples: such scores are
+            higher, and are not to be compared with those of learners that see one at a time.
 
     Attributes:
         scores: float64 array `[episodes]`.
         score_name: str.
+        transductive: bool.
         mean: float, mean over the episodes.
         interval: float, half width of the 95 % interval; nan for a single episode.
 
@@ -29,9 +33,9 @@ class EvaluationReport:
         ValueError: `scores` is empty or has another number of axes.
     """
 
-    def __init__(self, scores, score_name="score"):
+    def __init__(self, scores, score_name="score", transductive=False):
         self.scores = _checked(scores, 1, "(episodes,)")
-        self.score_name = score_name
+        self.score_name, self.transductive = score_name, bool(transductive)
         mean, interval = _mean_and_interval(self.scores)
         self.mean, self.interval = float(mean), float(interval)
 
@@ -46,7 +50,8 @@ class EvaluationReport:
             other: `EvaluationReport` of the same score over as many episodes.
 
         Returns:
-            An `EvaluationReport` of the differences, one an episode.
+            An `EvaluationReport` of the differences, one an episode; transductive if one of the
+            two is.
 
         Raises:
             ValueError: the scores or the numbers of episodes differ.
@@ -57,7 +62,11 @@ class EvaluationReport:
                 f"{self.score_name} over {len(self.scores)} episodes and {other.score_name} over "
                 f"{len(other.scores)}. Evaluate both learners with the same count and score."
             )
-        return EvaluationReport(self.scores - other.scores, f"difference in {self.score_name}")
+        return EvaluationReport(
+            self.scores - other.scores,
+            f"difference in {self.score_name}",
+            self.transductive or other.transductive,
+        )
 
     def __str__(self):
         mean, interval = self.mean, self.interval
@@ -65,11 +74,12 @@ class EvaluationReport:
         if is_percent(self.score_name):
             mean, interval, unit, decimals = 100 * mean, 100 * interval, " %", 2
         code = f".{decimals}f" if decimals <= 6 else ".2e"
+        more = ", transductive" if self.transductive else ""
         if math.isnan(interval):
-            return f"{self.score_name} {mean:{code}}{unit} (1 episode, no interval)"
+            return f"{self.score_name} {mean:{code}}{unit} (1 episode, no interval{more})"
         return (
             f"{self.score_name} {mean:{code}} ± {interval:{code}}{unit} "
-            f"(95 % interval, {len(self.scores)} episodes)"
+            f"(95 % interval, {len(self.scores)} episodes{more})"
         )
 
     def __repr__(self):
@@ -82,6 +92,7 @@ class ScoreCurve:
     Args:
         scores: `[episodes, T + 1]`.
         score_name: name of the score.
+        transductive: as in `EvaluationReport`.
 
     Attributes:
         scores: float64 array `[episodes, T + 1]`.
@@ -93,14 +104,14 @@ class ScoreCurve:
         ValueError: `scores` is empty or has another number of axes.
     """
 
-    def __init__(self, scores, score_name="score"):
+    def __init__(self, scores, score_name="score", transductive=False):
         self.scores = _checked(scores, 2, "(episodes, inner steps + 1)")
-        self.score_name = score_name
+        self.score_name, self.transductive = score_name, bool(transductive)
         self.mean, self.interval = _mean_and_interval(self.scores)
 
     def at(self, inner_steps):
         """The `EvaluationReport` after this many inner steps."""
-        return EvaluationReport(self.scores[:, inner_steps], self.score_name)
+        return EvaluationReport(self.scores[:, inner_steps], self.score_name, self.transductive)
 
     def __repr__(self):
         last = self.scores.shape[1] - 1
