@@ -46,6 +46,13 @@ def one(examples, task=0):
     return tfmeta.Examples(*[t[task].numpy() for t in examples])
 
 
+def line():
+    """A line of slope 0.5 and offset 0.2."""
+    network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    network.set_weights([np.array([[0.5]], "float32"), np.array([0.2], "float32")])
+    return network
+
+
 def dense(outputs=1, inputs=1, dtype="float32", seed=0, **kwargs):
     """A smooth network: tanh, so that central differences meet no kink."""
     keras.utils.set_random_seed(seed)

@@ -51,7 +51,7 @@ def test_alfa_with_constant_outputs_is_maml(convolutional):
 
 def test_alfa_makes_rates_and_decays_of_means():
     """One step on known parameters, against NumPy."""
-    network = linear()
+    network = tasks.line()
     learner = compiled(ALFA(network, inner_learning_rate=0.1, inner_steps=1, weight_decay=0.5))
     random = np.random.default_rng(0)
     for variable in learner.meta_parameters.trainable_variables:
@@ -291,58 +291,6 @@ def test_boil_needs_a_body():
     network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     with pytest.raises(ValueError, match="Expected a network with a body below its head"):
         BOIL(network)
-
-
-def linear():
-    network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
-    network.set_weights([np.array([[0.5]], "float32"), np.array([0.2], "float32")])
-    return network
-
-
-def reptile_by_hand(x, y, steps, rate, batches):
-    """`w - w_T` of a line fitted by gradient descent on minibatches, NumPy."""
-    slope, offset = 0.5, 0.2
-    for t in range(steps):
-        rows = slice(t % batches, None, batches)
-        error = slope * x[rows] + offset - y[rows]
-        slope, offset = (
-            slope - rate * np.mean(2 * error * x[rows]),
-            offset - rate * np.mean(2 * error),
-        )
-    return 0.5 - slope, 0.2 - offset
-
-
-@pytest.mark.parametrize(("size", "batches"), [(None, 1), (5, 2), (4, 3), (100, 1)])
-@pytest.mark.parametrize("steps", [1, 3])
-def test_reptile_moves_towards_what_the_tasks_become(steps, size, batches):
-    episodes = tasks.regression(rows=5)
-    learner = compiled(
-        Reptile(linear(), inner_learning_rate=0.05, inner_steps=steps, inner_batch_size=size)
-    )
-    expected = []
-    for i in range(episodes.support.x.shape[0]):
-        x, y = (np.concatenate([getattr(e, axis)[i] for e in episodes])[:, 0] for axis in "xy")
-        expected.append(reptile_by_hand(x, y, steps, 0.05, batches))
-    found = [g.ravel()[0] for g in outer_gradients(learner, episodes)]
-    np.testing.assert_allclose(found, np.mean(expected, axis=0), rtol=1e-4)
-
-
-def test_a_step_of_reptile_has_the_direction_of_the_gradient():
-    episodes = tasks.regression()
-    learner = compiled(Reptile(tasks.dense(), inner_learning_rate=0.05, inner_steps=1))
-    joint = compiled(MAML(tasks.dense(), inner_steps=0))
-    everything = tf.nest.map_structure(lambda s, q: tf.concat([s, q], 1), *episodes)
-    expected = outer_gradients(joint, episodes._replace(support=everything, query=everything))
-    for a, b in zip(outer_gradients(learner, episodes), expected, strict=True):
-        np.testing.assert_allclose(a, 0.05 * b, rtol=1e-4, atol=1e-7)
-
-
-def test_reptile_adapts_to_the_support_set_alone():
-    support = tasks.one(tasks.regression().support)
-    reptile = compiled(Reptile(tasks.dense(), inner_learning_rate=0.05, evaluation_steps=3))
-    maml = compiled(MAML(tasks.dense(), inner_learning_rate=0.05, inner_steps=3))
-    for a, b in zip(reptile.adapt(support).weights, maml.adapt(support).weights, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-6)
 
 
 def test_implicit_maml_has_one_graph_for_any_number_of_steps():
