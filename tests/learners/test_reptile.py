@@ -59,11 +59,19 @@ def test_reptile_adapts_to_the_support_set_alone():
         np.testing.assert_allclose(a, b, rtol=1e-6)
 
 
+def as_in_torch(width, inputs):
+    """A dense layer with PyTorch's initial weights, which the authors' script has."""
+    low_high = keras.initializers.RandomUniform(-(inputs**-0.5), inputs**-0.5)
+    return {"units": width, "kernel_initializer": low_high, "bias_initializer": low_high.clone()}
+
+
 @pytest.mark.slow
 def test_the_sinusoid_of_the_authors():
     """Serial, 30,000 tasks of 50 points; then 32 steps on 10 points of a new one.
 
-    Seeds 0, 1, 2 gave mean squared errors of 0.522, 0.438 and 0.489 (± 0.06, 600 tasks).
+    The authors' script in NumPy, with points drawn as here, gave mean squared errors of 0.166,
+    0.225 and 0.132 (± 0.02, 600 tasks; seeds 0, 1, 2); this 0.213, 0.199 and 0.170. With Keras's
+    own initial weights both are worse: the script 0.496 and 0.596, this 0.522, 0.438 and 0.489.
     """
 
     @tfmeta.episodes.family(amplitude=(0.1, 5.0), phase=(0.0, 2 * math.pi))
@@ -71,10 +79,17 @@ def test_the_sinusoid_of_the_authors():
         return amplitude * tf.sin(x + phase)
 
     keras.utils.set_random_seed(0)
+    network = keras.Sequential(
+        [
+            keras.Input((1,)),
+            keras.layers.Dense(**as_in_torch(64, 1), activation="tanh"),
+            keras.layers.Dense(**as_in_torch(64, 64), activation="tanh"),
+            keras.layers.Dense(**as_in_torch(1, 64)),
+        ]
+    )
     learner = Reptile(
-        tfmeta.networks.mlp((1,), 1, (64, 64), activation="tanh"), inner_learning_rate=0.02,
-        inner_steps=5, inner_batch_size=10, evaluation_steps=32,
-    )  # fmt: skip
+        network, inner_learning_rate=0.02, inner_steps=5, inner_batch_size=10, evaluation_steps=32
+    )
     rate = keras.optimizers.schedules.PolynomialDecay(0.1, 30_000, 0.0)
     learner.compile(keras.optimizers.SGD(rate), "mse", steps_per_execution=100)
     train = wave(shots=10, queries=40, meta_batch_size=1)
@@ -84,5 +99,5 @@ def test_the_sinusoid_of_the_authors():
         tfmeta.evaluation.evaluate_episodes(learner, test, 600, inner_steps=steps, verbose=0)
         for steps in (0, 32)
     )
-    assert after.mean < 0.65
+    assert after.mean - after.interval < 0.225
     assert before.mean > 3  # the variance of the waves is 4.25
