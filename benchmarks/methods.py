@@ -117,7 +117,7 @@ METHODS = {
     "MetaCurvature": Method("MetaCurvature", SLOW, GLYPH, omniglot=(GLYPH, 19_000)),
     "ALFA": Method("ALFA", FIVE, _rate(0.1, 5), omniglot=(_rate(0.1, 5), 9_500)),
     "ANIL": Method(
-        "ANIL", _rate(0.1), _rate(3.0, 5), {"glyphs-5": _rate(1.0, 5)},
+        "ANIL", _rate(0.1), _rate(3.0, 5), {"glyphs-5": _rate(1.0, 5, evaluation_steps=10)},
         omniglot=(_rate(1.0, 5), 26_000),
     ),
     "BOIL": Method("BOIL", SLOW, GLYPH),

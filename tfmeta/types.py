@@ -1,5 +1,6 @@
 """The three values that every part of tfmeta exchanges."""
 
+import numbers
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -153,3 +154,12 @@ def check_class_dataset(dataset):
             f"Expected a ClassDataset. Received: {type(dataset).__name__}; make one with "
             "tfmeta.datasets.from_arrays(x, labels)."
         )
+
+
+def check_integer(name, value, minimum=None):
+    """An argument's value as a Python int; a ValueError unless it is one, of at least `minimum`."""
+    bound = "" if minimum is None else f" of at least {minimum}"
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not whole or (minimum is not None and value < minimum):
+        raise ValueError(f"Expected {name} to be an integer{bound}. Received: {name}={value!r}.")
+    return int(value)

@@ -45,5 +45,5 @@ def test_bad_arguments(dataset):
     with pytest.raises(ValueError, match=r"Expected a ClassDataset\. Received: ndarray"):
         labelled(dataset.x)
     for size in (0, 1.5):
-        with pytest.raises(ValueError, match=f"Expected batch_size .* Received: {size}"):
+        with pytest.raises(ValueError, match=f"Expected batch_size .* Received: batch_size={size}"):
             labelled(dataset, size)

@@ -154,9 +154,9 @@ def test_query_examples_meet_the_moving_statistics_of_their_step():
 
 def test_bad_arguments():
     for arguments, message in (
-        ({"inner_steps": 0}, r"Expected inner_steps to be an integer >= 1.*Received: 0"),
-        ({"multi_step_loss_steps": -1}, r"Expected multi_step_loss_steps.*Received: -1"),
-        ({"first_order_steps": 0.5}, r"Expected first_order_steps.*Received: 0.5"),
+        ({"inner_steps": 0}, r"Expected inner_steps .* of at least 1.*Received: inner_steps=0"),
+        ({"multi_step_loss_steps": -1}, r"Expected multi_step_loss_steps.*=-1"),
+        ({"first_order_steps": 0.5}, r"Expected first_order_steps.*=0.5"),
         ({"evaluation_steps": 6}, r"Expected evaluation_steps <= inner_steps.*Received"),
     ):
         with pytest.raises(ValueError, match=message):

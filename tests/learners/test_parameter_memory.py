@@ -105,9 +105,10 @@ def test_fit_fills_the_memory_and_evaluation_leaves_it_alone():
 
 def test_bad_arguments():
     for arguments, message in (
-        ({"memory_size": 0}, r"Expected memory_size to be an integer >= 1.*Received: 0"),
-        ({"neighbours": 0}, r"Expected neighbours to be an integer >= 1.*Received: 0"),
+        ({"memory_size": 0}, r"Expected memory_size .* at least 1. Received: memory_size=0"),
+        ({"neighbours": 0}, r"Expected neighbours .* of at least 1.*Received: neighbours=0"),
         ({"memory_size": 2, "neighbours": 4}, r"Expected neighbours <= memory_size \+ 1"),
+        ({"memory_size": "8"}, r"Expected memory_size to be an integer.* memory_size='8'"),
         ({"temperature": 0}, r"Expected temperature > 0.*Received: 0"),
         ({"write_rate": 1.5}, r"Expected write_rate in 0..1.*Received: 1.5"),
     ):

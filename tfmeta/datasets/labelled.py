@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from tfmeta.types import as_inputs, check_class_dataset
+from tfmeta.types import as_inputs, check_class_dataset, check_integer
 
 
 def labelled(dataset, batch_size=64, seed=0):
@@ -34,8 +34,7 @@ def labelled(dataset, batch_size=64, seed=0):
     ```
     """
     check_class_dataset(dataset)
-    if batch_size != int(batch_size) or batch_size < 1:
-        raise ValueError(f"Expected batch_size to be an integer from 1. Received: {batch_size!r}.")
+    check_integer("batch_size", batch_size, 1)
     # A tensor captured by the map: one copy. On the CPU, where tf.data runs.
     with tf.device("CPU:0"):
         table, class_ids = tf.constant(dataset.x), tf.constant(dataset.class_ids, tf.int32)

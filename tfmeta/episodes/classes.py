@@ -4,8 +4,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfmeta.episodes import bits as rng
-from tfmeta.episodes.stream import check_integer, check_stream, stream
-from tfmeta.types import Episode, Examples, as_inputs, check_class_dataset
+from tfmeta.episodes.stream import check_stream, stream
+from tfmeta.types import Episode, Examples, as_inputs, check_class_dataset, check_integer
 
 _PADDING = -1  # in place of a row number
 

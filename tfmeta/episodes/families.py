@@ -6,8 +6,8 @@ import math
 import tensorflow as tf
 
 from tfmeta.episodes import bits as rng
-from tfmeta.episodes.stream import check_integer, check_stream, stream
-from tfmeta.types import Episode, Examples
+from tfmeta.episodes.stream import check_stream, stream
+from tfmeta.types import Episode, Examples, check_integer
 
 
 def family(*, inputs=(-5.0, 5.0), **ranges):

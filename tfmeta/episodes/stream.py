@@ -1,8 +1,8 @@
 """What every stream of episodes has in common: its numbering, its batches, its checks."""
 
-import numbers as abstract_numbers
-
 import tensorflow as tf
+
+from tfmeta.types import check_integer
 
 # Episodes drawn by one call. Drawing takes about a hundred tiny ops whatever the number of
 # episodes; 256 of them cost about 4 us each, a single one 300 us. It changes no episode.
@@ -41,27 +41,6 @@ def stream(draw, build=None, *, meta_batch_size, count, start, step):
 
 def _parallel_map(dataset, function):
     return dataset.map(function, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-
-
-def check_integer(name, value, minimum=None):
-    """Raises unless `value` is an integer of at least `minimum`.
-
-    Args:
-        name: the argument's name, for the message.
-        value: what the caller passed.
-        minimum: smallest value allowed, or `None`.
-
-    Returns:
-        `value` as a Python int.
-
-    Raises:
-        ValueError: it is no integer, or too small.
-    """
-    bound = "" if minimum is None else f" of at least {minimum}"
-    whole = isinstance(value, abstract_numbers.Integral) and not isinstance(value, bool)
-    if not whole or (minimum is not None and value < minimum):
-        raise ValueError(f"Expected {name} to be an integer{bound}. Received: {name}={value!r}.")
-    return int(value)
 
 
 def check_stream(meta_batch_size, seed, count, start, step):

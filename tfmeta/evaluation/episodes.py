@@ -1,7 +1,6 @@
 """Scoring a learner over many episodes."""
 
 import inspect
-from numbers import Integral
 
 import keras
 import numpy as np
@@ -9,6 +8,7 @@ import tensorflow as tf
 
 from tfmeta.evaluation.report import EvaluationReport, ScoreCurve
 from tfmeta.inner import has_batch_norm
+from tfmeta.types import check_integer
 
 
 def evaluate_episodes(learner, episodes, count=600, *, score=None, inner_steps=None, verbose=1):
@@ -79,10 +79,7 @@ def score_curve(learner, episodes, inner_steps=10, count=600, score=None, verbos
             "Expected a learner with inner steps, such as tfmeta.learners.MAML. Received: "
             f"{type(learner).__name__}, which has no method adaptation_path; use evaluate_episodes."
         )
-    if isinstance(inner_steps, bool) or not isinstance(inner_steps, Integral) or inner_steps < 0:
-        raise ValueError(
-            f"Expected inner_steps to be an integer from 0. Received: {inner_steps!r}."
-        )
+    check_integer("inner_steps", inner_steps, 0)
     score = _Score(score)
 
     def task_scores(episode):
@@ -98,8 +95,7 @@ def score_curve(learner, episodes, inner_steps=10, count=600, score=None, verbos
 
 def _score_episodes(learner, episodes, count, task_scores, verbose):
     """Maps one task's `task_scores` over the first `count` episodes, to `[count, ...]`."""
-    if isinstance(count, bool) or not isinstance(count, Integral) or count < 1:
-        raise ValueError(f"Expected count to be an integer of at least 1. Received: {count!r}.")
+    check_integer("count", count, 1)
     learner.prepare(episodes)
 
     # AutoGraph off, as in Keras's own training step: a learner behaves the same in both,

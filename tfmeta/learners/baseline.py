@@ -6,9 +6,9 @@ import keras
 import tensorflow as tf
 
 from tfmeta.inner import SGD, gradient_steps
-from tfmeta.learners import checks
 from tfmeta.learners.embedding import EmbeddingLearner, hide_absent
 from tfmeta.ops import class_means
+from tfmeta.types import check_integer
 
 
 class Head(NamedTuple):
@@ -63,7 +63,7 @@ class Baseline(EmbeddingLearner):
         self, network=None, *, head_learning_rate=0.01, head_steps=100, weight_decay=1e-3, **kwargs
     ):
         super().__init__(network, **kwargs)
-        checks.check_integer("head_steps", head_steps, 1)
+        check_integer("head_steps", head_steps, 1)
         if not head_learning_rate > 0:
             raise ValueError(f"Expected head_learning_rate > 0. Received: {head_learning_rate}.")
         if not weight_decay >= 0:

@@ -5,10 +5,10 @@ import numpy as np
 import tensorflow as tf
 
 from tfmeta.inner import MetaParameters
-from tfmeta.learners import checks
 from tfmeta.learners.gradient_based import GradientLearner
 from tfmeta.learners.inner_loop import replaced
 from tfmeta.learners.subset import layers_with_weights
+from tfmeta.types import check_integer
 
 
 @keras.saving.register_keras_serializable("tfmeta")
@@ -57,7 +57,7 @@ class CAVIA(GradientLearner):
         inner_learning_rate=1.0,
         **kwargs,
     ):
-        checks.check_integer("context_size", context_size, 1)
+        check_integer("context_size", context_size, 1)
         # First: the variables that are made in the base's __init__ depend on them.
         self.context_size, self.context_layers = int(context_size), context_layers
         super().__init__(network, inner_learning_rate=inner_learning_rate, **kwargs)

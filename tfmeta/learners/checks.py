@@ -21,12 +21,6 @@ def check_network(network, cls):
         )
 
 
-def check_integer(name, value, minimum):
-    """Raise a ValueError unless an argument is a whole number of at least `minimum`."""
-    if value != int(value) or value < minimum:
-        raise ValueError(f"Expected {name} to be an integer >= {minimum}. Received: {value}.")
-
-
 def check_evaluation_steps(evaluation_steps, most_steps):
     """Of a learner with parameters for each inner step."""
     if evaluation_steps is not None and evaluation_steps > most_steps:

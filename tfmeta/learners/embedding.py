@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfmeta.learners import checks
 from tfmeta.learners.base import MetaModel
+from tfmeta.types import check_integer
 
 
 class EmbeddingLearner(MetaModel):
@@ -75,7 +75,7 @@ class EmbeddingLearner(MetaModel):
         Raises:
             ValueError: `classes` is no integer from 1.
         """
-        checks.check_integer("classes", classes, 1)
+        check_integer("classes", classes, 1)
         layers = [self.inner_network(), keras.layers.Flatten(), *self.pretraining_head(classes)]
         return keras.Sequential(layers, name=f"{self.name}_classifier")
 

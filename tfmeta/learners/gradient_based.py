@@ -5,6 +5,7 @@ import keras
 from tfmeta.inner import SGD, has_batch_norm
 from tfmeta.learners import checks, episode_checks, saving
 from tfmeta.learners.inner_loop import InnerLoop
+from tfmeta.types import check_integer
 
 
 class GradientLearner(InnerLoop):
@@ -50,7 +51,7 @@ class GradientLearner(InnerLoop):
             raise ValueError(f"Expected inner_learning_rate > 0. Received: {inner_learning_rate}.")
         for name, steps in (("inner_steps", inner_steps), ("evaluation_steps", evaluation_steps)):
             if steps is not None:
-                checks.check_integer(name, steps, 0)
+                check_integer(name, steps, 0)
         if self.most_steps is not None:
             checks.check_evaluation_steps(evaluation_steps, self.most_steps)
         self.inner_learning_rate = float(inner_learning_rate)

@@ -4,10 +4,10 @@ import keras
 import tensorflow as tf
 
 from tfmeta.inner import ProximalSGD
-from tfmeta.learners import checks
 from tfmeta.learners.gradient_based import GradientLearner
 from tfmeta.learners.pure import task_scope
 from tfmeta.ops.conjugate_gradient import conjugate_gradient
+from tfmeta.types import check_integer
 
 
 @keras.saving.register_keras_serializable("tfmeta")
@@ -74,7 +74,7 @@ class ImplicitMAML(GradientLearner):
         )
         if not regularization > 0:
             raise ValueError(f"Expected regularization > 0. Received: {regularization}.")
-        checks.check_integer("cg_steps", cg_steps, 1)
+        check_integer("cg_steps", cg_steps, 1)
         if not cg_damping >= 0:
             raise ValueError(f"Expected cg_damping >= 0. Received: {cg_damping}.")
         self.regularization, self.cg_steps = float(regularization), int(cg_steps)

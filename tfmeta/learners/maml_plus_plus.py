@@ -6,11 +6,11 @@ import tensorflow as tf
 
 from tfmeta.inner import SGD, MetaParameters, StepwiseSGD
 from tfmeta.inner.batch_norm import batch_norm_layers
-from tfmeta.learners import checks
 from tfmeta.learners.gradient_based import GradientLearner
 from tfmeta.learners.inner_loop import replaced
 from tfmeta.learners.subset import layers_with_weights
 from tfmeta.learners.task_runner import TaskResult
+from tfmeta.types import check_integer
 
 _MOMENTUM = 0.9  # of the moving statistics, that of the authors
 _LEAST = 0.03  # the share that annealing leaves to an early step's loss, times 1 / T
@@ -83,9 +83,9 @@ class MAMLPlusPlus(GradientLearner):
         evaluation_steps=None,
         **kwargs,
     ):
-        checks.check_integer("inner_steps", inner_steps, 1)
-        checks.check_integer("multi_step_loss_steps", multi_step_loss_steps, 0)
-        checks.check_integer("first_order_steps", first_order_steps, 0)
+        check_integer("inner_steps", inner_steps, 1)
+        check_integer("multi_step_loss_steps", multi_step_loss_steps, 0)
+        check_integer("first_order_steps", first_order_steps, 0)
         # First: the variables that are made in the base's __init__ depend on them.
         self.per_step_rates, self.per_step_scales = per_step_rates, per_step_scales
         self.per_step_statistics = per_step_statistics

@@ -5,9 +5,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfmeta.inner import MetaParameters
-from tfmeta.learners import checks
 from tfmeta.learners.gradient_based import GradientLearner
 from tfmeta.ops import squared_euclidean
+from tfmeta.types import check_integer
 
 
 @keras.saving.register_keras_serializable("tfmeta")
@@ -64,8 +64,8 @@ class ParameterMemory(GradientLearner):
         write_rate=0.1,
         **kwargs,
     ):
-        checks.check_integer("memory_size", memory_size, 1)
-        checks.check_integer("neighbours", neighbours, 1)
+        check_integer("memory_size", memory_size, 1)
+        check_integer("neighbours", neighbours, 1)
         if neighbours > memory_size + 1:
             raise ValueError(
                 "Expected neighbours <= memory_size + 1, the memory and the network's own weights. "

@@ -3,9 +3,8 @@
 import keras
 import tensorflow as tf
 
-from tfmeta.learners import checks
 from tfmeta.learners.gradient_based import GradientLearner
-from tfmeta.types import Examples
+from tfmeta.types import Examples, check_integer
 
 
 @keras.saving.register_keras_serializable("tfmeta")
@@ -63,7 +62,7 @@ class Reptile(GradientLearner):
             **kwargs,
         )
         if inner_batch_size is not None:
-            checks.check_integer("inner_batch_size", inner_batch_size, 1)
+            check_integer("inner_batch_size", inner_batch_size, 1)
         self.inner_batch_size = inner_batch_size
 
     def minibatch(self, examples, step):
