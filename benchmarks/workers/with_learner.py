@@ -83,11 +83,15 @@ class Watch(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         self.epochs.append(time.perf_counter() - self.began_epoch)
-        if hasattr(self.learner, "center_on"):
-            self.learner.center_on(self.base_classes)
+        self.center()
         found = self.learner.evaluate(self.validation, verbose=0, return_dict=True)
         self.curve.append([sum(self.epochs), found.get("accuracy", found["loss"])])
         self.file.write_text(json.dumps([self.first, self.epochs, self.curve]))
+
+    def center(self):
+        """Give SimpleShot the mean of the base classes, as the network sees them now."""
+        if hasattr(self.learner, "center_on"):
+            self.learner.center_on(self.base_classes)
 
     def callbacks(self):
         """This one first: Keras keeps the epoch when what was seen of it is written."""
@@ -136,6 +140,7 @@ def pretrain(case, method, arguments, seed, watch):
     data = tfmeta.datasets.labelled(train, seed=seed)
     epochs = case.pretraining_epochs
     classifier.fit(data, epochs=epochs, callbacks=watch.callbacks(), verbose=2)
+    watch.center()  # also where a run that goes on had no epoch left
 
 
 def unfinished(file, settings):

@@ -100,8 +100,8 @@ def test_a_training(method, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stop", [4, 10])
-def test_a_training_that_was_stopped_goes_on(stop, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("method", "stop"), [("MAML", 4), ("MAML", 10), ("SimpleShot", 2)])
+def test_a_training_that_was_stopped_goes_on(method, stop, tmp_path, monkeypatch):
     monkeypatch.setitem(CASES, "glyphs-1", SMALL)
     scores = {}
     for name in ("whole", "stopped"):
@@ -110,12 +110,12 @@ def test_a_training_that_was_stopped_goes_on(stop, tmp_path, monkeypatch):
             with monkeypatch.context() as patch:
                 patch.setattr(with_learner, "Watch", stops_in(stop))
                 with pytest.raises(KeyboardInterrupt):
-                    with_learner.main("glyphs-1", "MAML", 0, file)
+                    with_learner.main("glyphs-1", method, 0, file)
             assert not file.exists()
-        with_learner.main("glyphs-1", "MAML", 0, file)
+        with_learner.main("glyphs-1", method, 0, file)
         with np.load(file) as stored:
             scores[name], facts = stored["scores"], json.loads(str(stored["facts"]))
-        assert len(facts["curve"]) == 10
+        assert len(facts["curve"]) == (2 if method == "SimpleShot" else 10)
         assert [path.name for path in file.parent.iterdir()] == ["run.npz"]
     np.testing.assert_array_equal(scores["stopped"], scores["whole"])
 

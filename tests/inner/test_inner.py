@@ -6,7 +6,7 @@ import pytest
 import tasks
 import tensorflow as tf
 
-from tfmeta.inner import SGD, call_network, gradient_steps, has_batch_norm
+from tfmeta.inner import SGD, ProximalSGD, call_network, gradient_steps, has_batch_norm
 from tfmeta.ops.moments import exact_moments
 
 
@@ -86,3 +86,32 @@ def test_rolled_steps_have_the_same_ends(steps):
     np.testing.assert_allclose(path[-1], plain_path[-1])
     np.testing.assert_allclose(states[-1], plain_states[-1])
     np.testing.assert_allclose(losses, plain_losses)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("rolled", [False, True])
+def test_proximal_descent_finds_the_minimum_at_a_rate_that_is_too_large(dtype, rolled):
+    """Curvatures 1 and 1000, held to the start by 2: gradient descent needs a rate below 0.002."""
+    curvature, start = np.array([1.0, 1000.0], dtype), np.array([3.0, -1.0], dtype)
+
+    def loss(w, state, t):
+        return 0.5 * tf.reduce_sum(curvature * (w[0] - 5.0) ** 2), state
+
+    rule = ProximalSGD(0.5, 2.0)
+    path, _, losses = gradient_steps(loss, [tf.constant(start)], 0, rule, 60, True, rolled=rolled)
+    expected = (curvature * 5.0 + 2.0 * start) / (curvature + 2.0)
+    # Differences of gradients, which the rate is measured by, have fewer digits.
+    tolerance = {"float32": 5e-3, "float64": 1e-4}[dtype]
+    np.testing.assert_allclose(path[-1][0], expected, rtol=tolerance)
+    assert losses[-1] < losses[0]
+
+
+def test_proximal_descent_is_gradient_descent_at_a_rate_that_the_loss_bears():
+    def loss(w, state, t):
+        return tf.reduce_sum(w[0] ** 2), state
+
+    path, _, _ = gradient_steps(loss, [tf.constant([2.0])], 0, ProximalSGD(0.1, 1.0), 3, True)
+    w = 2.0
+    for point in path:
+        np.testing.assert_allclose(point[0], [w], rtol=1e-6)
+        w -= 0.1 * (2 * w + (w - 2.0))

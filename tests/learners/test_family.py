@@ -14,6 +14,7 @@ from tfmeta.learners import (
     BOIL,
     CAVIA,
     MAML,
+    Finetune,
     ImplicitMAML,
     MetaCurvature,
     MetaSGD,
@@ -263,6 +264,7 @@ def test_subset_of_layers_in_a_model_within():
         ),
         (lambda n: ANIL(n, adapted_layers=[]), r"Expected adapted_layers to name"),
         (lambda n: BOIL(n, adapted_layers="dense"), r"a string\. Give \['dense'\]"),
+        (lambda n: ALFA(n, inner_steps=0), r"Expected inner_steps .* at least 1.*=0"),
         (lambda n: ALFA(n, weight_decay=-1.0), r"Expected weight_decay >= 0.*Received: -1.0"),
         (lambda n: ImplicitMAML(n, regularization=0), r"Expected regularization > 0"),
         (lambda n: ImplicitMAML(n, cg_steps=0), r"Expected cg_steps .*Received: cg_steps=0"),
@@ -279,7 +281,7 @@ def test_bad_arguments(make, message):
         make(tasks.dense())
 
 
-@pytest.mark.parametrize("cls", [ImplicitMAML, Reptile])
+@pytest.mark.parametrize("cls", [Finetune, ImplicitMAML, Reptile])
 def test_first_order_is_refused_where_it_means_nothing(cls):
     learner = cls(tasks.dense())
     with pytest.raises(ValueError, match=f"Expected no first_order: {cls.__name__}"):

@@ -59,6 +59,14 @@ def test_reptile_adapts_to_the_support_set_alone():
         np.testing.assert_allclose(a, b, rtol=1e-6)
 
 
+def test_minibatches_need_a_fixed_number_of_rows():
+    learner = compiled(Reptile(tasks.line(), inner_batch_size=2))
+    spec = tf.TensorSpec([None, 1]), tf.TensorSpec([None, 1]), tf.TensorSpec([None])
+    adapt = tf.function(lambda *support: learner.adapt(tfmeta.Examples(*support)).weights)
+    with pytest.raises(ValueError, match="Expected the same number of rows"):
+        adapt.get_concrete_function(*spec)
+
+
 def as_in_torch(width, inputs):
     """A dense layer with PyTorch's initial weights, which the authors' script has."""
     low_high = keras.initializers.RandomUniform(-(inputs**-0.5), inputs**-0.5)

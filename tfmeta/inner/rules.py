@@ -68,10 +68,19 @@ class StepwiseSGD:
 
 
 class ProximalSGD:
-    """Gradient descent held near its start: `w <- w - rate * (g + strength * (w - w_0))`.
+    """Descent to the minimum of `loss(w) + strength / 2 |w - w_0|^2`, at a rate that it bears.
+
+    With `d` the gradient of the sum at `w`, and `w'`, `d'` those of the step before:
+
+        w <- w - rate * d,    rate = min(learning_rate, |w - w'| / |d - d'|)
+
+    The fraction is one over the curvature met on the way (Malitsky and Mishchenko, "Adaptive
+    Gradient Descent without Descent", ICML 2020). A step more than twice as long as that climbed:
+    the next one starts where it began. On a loss less curved than `1 / learning_rate` this is
+    gradient descent.
 
     Args:
-        learning_rate: a float.
+        learning_rate: a float, the largest rate.
         strength: a float, of the pull towards the first weights.
     """
 
@@ -80,14 +89,27 @@ class ProximalSGD:
         self.strength = strength
 
     def init(self, weights):
-        return list(weights)
+        zeros = [tf.zeros_like(w) for w in weights]
+        return list(weights), list(weights), zeros, tf.zeros([], weights[0].dtype)
 
     def update(self, gradients, weights, state):
-        new = [
-            w - self.learning_rate * (g + self.strength * (w - start))
-            for w, g, start in zip(weights, gradients, state, strict=True)
+        start, before, slopes_before, rate = state
+        slopes = [
+            g + self.strength * (w - s) for g, w, s in zip(gradients, weights, start, strict=True)
         ]
-        return new, state
+        moved, bent = _distance(weights, before), _distance(slopes, slopes_before)
+        measured = (rate > 0) & (bent > 0)
+        bearable = tf.math.divide_no_nan(moved, bent)
+        too_long = measured & (rate > 2 * bearable)
+        rate = tf.where(measured, tf.minimum(bearable, self.learning_rate), self.learning_rate)
+        weights = [tf.where(too_long, b, w) for w, b in zip(weights, before, strict=True)]
+        slopes = [tf.where(too_long, b, d) for d, b in zip(slopes, slopes_before, strict=True)]
+        new = [w - rate * d for w, d in zip(weights, slopes, strict=True)]
+        return new, (start, weights, slopes, rate)
+
+
+def _distance(a, b):
+    return tf.sqrt(tf.add_n([tf.reduce_sum((s - t) ** 2) for s, t in zip(a, b, strict=True)]))
 
 
 class CurvedSGD:

@@ -5,6 +5,7 @@ import numpy as np
 
 from tfmeta.inner import GeneratedSGD, MetaParameters
 from tfmeta.learners.gradient_based import GradientLearner
+from tfmeta.types import check_integer
 
 
 @keras.saving.register_keras_serializable("tfmeta")
@@ -56,6 +57,7 @@ class ALFA(GradientLearner):
     ):
         if not weight_decay >= 0:
             raise ValueError(f"Expected weight_decay >= 0. Received: {weight_decay}.")
+        check_integer("inner_steps", inner_steps, 1)
         # First: the base's __init__ makes variables of these sizes.
         self.weight_decay = float(weight_decay)
         self.most_steps = inner_steps

@@ -19,6 +19,10 @@ class Finetune(GradientLearner):
     a barely better start than random weights, and that is what the baseline shows. To start from
     a network that was trained on class labels with ordinary `fit`, pass that network.
 
+    Meta-learned: all trainable weights of the network. Adapted: the same.
+
+    Differs from the paper: normalisation as in `MAML`.
+
     Args:
         network: a `keras.Model`, or None for a subclass with `call`.
         inner_learning_rate: `a`, > 0.
@@ -26,9 +30,14 @@ class Finetune(GradientLearner):
         transductive: as in `MAML`.
         **kwargs: `task_batching`, `name` and `dtype`, as in `MetaModel`.
 
+    Raises:
+        ValueError: an argument is out of its range.
+
     Reference:
         Finn et al., 2017, arXiv:1703.03400, section 5.1, the "pretrained" baseline.
     """
+
+    takes_first_order = False
 
     def __init__(
         self,

@@ -17,7 +17,10 @@ class ImplicitMAML(GradientLearner):
     Inner loop, for each task, from `w_0 = w`, towards the minimum of
     `L_support(v) + s/2 |v - w|^2`:
 
-        w_{t+1} = w_t - a * (grad L_support(w_t) + s * (w_t - w)),    t = 0..T-1
+        w_{t+1} = w_t - a_t * (grad L_support(w_t) + s * (w_t - w)),    t = 0..T-1
+
+    with `a_t = a`, or less where the loss is too curved for `a` (`tfmeta.inner.ProximalSGD`): the
+    outer gradient does not see the steps, and would let the curvature grow until they diverge.
 
     Outer loop: at the minimum `v` the derivative of the solution is known, however it was found,
 
@@ -30,14 +33,15 @@ class ImplicitMAML(GradientLearner):
 
     Meta-learned: all trainable weights of the network. Adapted: the same.
 
-    Differs from the paper: the inner loop is gradient descent alone; damping is in the authors'
+    Differs from the paper: the inner loop is gradient descent, at a rate that is bounded by the
+    curvature, where the paper leaves the solver open; damping is in the authors'
     code (which doubles `I`, too, and pulls towards `w` once, after the last step); `H` and the
     outer gradient are those without dropout; normalisation as in `MAML`.
 
     Args:
         network: a `keras.Model`, or None for a subclass with `call`.
         regularization: `s`, > 0. The paper: 2.0 on Omniglot, 0.5 on miniImageNet.
-        inner_learning_rate: `a`.
+        inner_learning_rate: `a`, the largest rate.
         inner_steps: `T` in training. The paper: 16 on Omniglot 5-way.
         cg_steps: steps of conjugate gradients. The paper: 5.
         cg_damping: `d`, >= 0. The authors' code: 10.0; 0 is the paper's equation.

@@ -33,7 +33,12 @@ class MAML(GradientLearner):
         evaluation_steps: `T` outside training, None for the same. The paper: 3 on Omniglot.
         first_order: True for FOMAML.
         transductive: True normalises query examples by the statistics of their own batch.
+        checkpoint_inner_steps: True keeps less for the outer gradient and computes it again: less
+            memory for more time, the same result.
         **kwargs: `task_batching`, `name` and `dtype`, as in `MetaModel`.
+
+    Raises:
+        ValueError: an argument is out of its range.
 
     Example:
         learner = tfmeta.learners.MAML(tfmeta.networks.mlp((1,), 1))

@@ -16,15 +16,16 @@ class ParameterMemory(GradientLearner):
 
     The memory holds M displacements `d_m` from the meta-learned `w`; `d_0 = 0` is `w` itself.
 
-    Read, for each task: how near each is, is its loss on the support set before any step,
+    Read, for each task, by the losses on the support set before any step:
 
         l_m = L_support(w + d_m),    m = 0..M
-        w_0 = w + sum_m p_m d_m,     p = softmax(-l_m / temperature) over the `neighbours` nearest
+        w_0 = w + sum_m p_m d_m,     p = softmax(-l_m / temperature) over the `neighbours` lowest
 
     Inner loop: as in MAML, `w_{t+1} = w_t - a * grad L_support(w_t)`, t = 0..T-1.
 
-    Write, in training, after each outer step: a task that nothing in the memory was nearer to than
-    `w` takes the slot that was left alone for longest; any other moves the nearest,
+    Write, in training, after each outer step, by the distance `|w_T - w - d_m|` of parameters: a
+    task whose nearest is `d_0` takes the slot that was left alone for longest; any other moves the
+    nearest, and several tasks that move one slot move it to the mean,
 
         d_m <- d_m + write_rate * (w_T - w - d_m).
 
@@ -38,7 +39,7 @@ class ParameterMemory(GradientLearner):
     Args:
         network: a `keras.Model`, or None for a subclass with `call`.
         memory_size: `M`, > 0.
-        neighbours: how many of the nearest are mixed; 1 takes the nearest alone.
+        neighbours: how many of the lowest are mixed; 1 takes the lowest alone.
         temperature: of the mixture, > 0, in the unit of the loss.
         write_rate: 0..1, how far the nearest moves towards a task's parameters.
         inner_learning_rate: `a`.

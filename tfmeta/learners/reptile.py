@@ -37,7 +37,8 @@ class Reptile(GradientLearner):
             `dtype`, as in `MAML`.
 
     Raises:
-        ValueError: an argument is out of its range.
+        ValueError: an argument is out of its range, or there are minibatches of episodes whose
+            number of rows varies.
 
     Reference:
         Nichol, Achiam and Schulman, "On First-Order Meta-Learning Algorithms", 2018,
@@ -67,7 +68,15 @@ class Reptile(GradientLearner):
 
     def minibatch(self, examples, step):
         rows = examples.y.shape[0]
-        if rows is None or self.inner_batch_size is None or self.inner_batch_size >= rows:
+        if self.inner_batch_size is None:
+            return examples
+        if rows is None:
+            raise ValueError(
+                "Expected the same number of rows in each meta-batch, for minibatches of "
+                f"inner_batch_size={self.inner_batch_size}. Received: ways or shots that vary. "
+                "Leave inner_batch_size out, or fix ways and shots."
+            )
+        if self.inner_batch_size >= rows:
             return examples
         batches = -(-rows // self.inner_batch_size)
         return tf.nest.map_structure(lambda t: t[step % batches :: batches], examples)
