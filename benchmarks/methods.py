@@ -65,7 +65,7 @@ class Method:
         more: case -> arguments in the place of these, or where there are none.
         pretrained: True trains a classifier of the base classes by ordinary `fit`.
         outer: in the place of Adam, ("SGD", rate).
-        omniglot: arguments, and the outer steps (passes, where pretrained) of an hour of CPU.
+        omniglot: arguments, and outer steps (passes, where pretrained): of about an hour of CPU.
     """
 
     learner: str
@@ -79,7 +79,8 @@ class Method:
     def arguments(self, name):
         """Those of the learner in a case, None if it has no part in it."""
         of_all = {"sinusoid": self.sinusoid, "glyphs-1": self.glyphs, "glyphs-5": self.glyphs}
-        return self.more.get(name, (of_all | {"omniglot-1": self.omniglot[0]}).get(name))
+        of_all["omniglot-1"] = self.omniglot[0]
+        return self.more.get(name, of_all.get(name))
 
     def case(self, name):
         """A case, with the steps that this method takes in it."""

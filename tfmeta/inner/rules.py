@@ -74,10 +74,10 @@ class ProximalSGD:
 
         w <- w - rate * d,    rate = min(learning_rate, |w - w'| / |d - d'|)
 
-    The fraction is one over the curvature met on the way (Malitsky and Mishchenko, "Adaptive
-    Gradient Descent without Descent", ICML 2020). A step more than twice as long as that climbed:
-    the next one starts where it began. On a loss less curved than `1 / learning_rate` this is
-    gradient descent.
+    The fraction is one over the curvature met on the way, after Malitsky and Mishchenko, "Adaptive
+    Gradient Descent without Descent", ICML 2020 (who take half of it, and bound its growth). A step
+    more than twice as long climbs, if the loss is a parabola: the next one starts where it began.
+    On a loss less curved than `1 / learning_rate` this is gradient descent.
 
     Args:
         learning_rate: a float, the largest rate.
