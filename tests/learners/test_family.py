@@ -111,6 +111,19 @@ def test_implicit_maml_in_closed_form(strength, damping):
     np.testing.assert_allclose(found, np.mean(expected, axis=0), rtol=1e-6)
 
 
+def test_implicit_maml_with_dropout_has_one_minimum():
+    """Units that change between the steps look like curvature, and bring the rate to nothing."""
+    network = keras.Sequential([keras.Input((1,)), keras.layers.Dropout(0.5)])
+    network.add(keras.layers.Dense(1, use_bias=False))
+    learner = compiled(
+        ImplicitMAML(network, inner_learning_rate=0.1, inner_steps=40, regularization=1e-3)
+    )
+    line = tfmeta.Examples(np.linspace(1, 2, 20)[:, None], np.linspace(1, 2, 20)[:, None])
+    slopes = np.diff(learner.adapt(line, training=True).inner_losses)
+    assert np.all(slopes <= 1e-6)
+    assert slopes[0] < -1e-2
+
+
 @pytest.mark.parametrize("convolutional", [False, True])
 def test_implicit_maml_with_a_strong_pull_is_joint_training(convolutional):
     """The solution is then the initialisation, and its derivative the identity."""

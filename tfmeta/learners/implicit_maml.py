@@ -34,9 +34,10 @@ class ImplicitMAML(GradientLearner):
     Meta-learned: all trainable weights of the network. Adapted: the same.
 
     Differs from the paper: the inner loop is gradient descent, at a rate that is bounded by the
-    curvature, where the paper leaves the solver open; damping is in the authors'
-    code (which doubles `I`, too, and pulls towards `w` once, after the last step); `H` and the
-    outer gradient are those without dropout; normalisation as in `MAML`.
+    curvature, where the paper leaves the solver open; damping is in the authors' code (which
+    doubles `I`, too, and pulls towards `w` once, after the last step); dropout drops the same
+    units in all inner steps of a task, and none in `H` and the outer gradient; normalisation as in
+    `MAML`.
 
     Args:
         network: a `keras.Model`, or None for a subclass with `call`.
@@ -93,6 +94,13 @@ class ImplicitMAML(GradientLearner):
 
     def update_rule(self):
         return ProximalSGD(self.inner_learning_rate, self.regularization)
+
+    def run_network(self, weights, state, x, training, batch_statistics):
+        """As ever, but the next call of dropout drops the same units: a task has one minimum."""
+        outputs, new = super().run_network(weights, state, x, training, batch_statistics)
+        paths = [v.path for v in self.inner_network().non_trainable_variables]
+        seeds = ["seed_generator_state" in path for path in paths]
+        return outputs, [s if seed else n for s, n, seed in zip(state, new, seeds, strict=True)]
 
     def outer_gradients(self, episodes):
         def task(element):
