@@ -1,5 +1,6 @@
 """The three values that every part of tfmeta exchanges."""
 
+import math
 import numbers
 from typing import Any, NamedTuple
 
@@ -163,3 +164,19 @@ def check_integer(name, value, minimum=None):
     if not whole or (minimum is not None and value < minimum):
         raise ValueError(f"Expected {name} to be an integer{bound}. Received: {name}={value!r}.")
     return int(value)
+
+
+def check_number(name, value, zero=False):
+    """An argument's value as a float; a ValueError unless it is finite and > 0, or 0 if allowed."""
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not real or not math.isfinite(value) or value < 0 or (value == 0 and not zero):
+        bound = ">= 0" if zero else "> 0"
+        raise ValueError(f"Expected {name} {bound}, a finite number. Received: {value!r}.")
+    return float(value)
+
+
+def check_flag(name, value):
+    """An argument's value as a Python bool; a ValueError unless it is one."""
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"Expected {name} to be True or False. Received: {value!r}.")
+    return bool(value)

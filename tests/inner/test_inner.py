@@ -88,6 +88,14 @@ def test_rolled_steps_have_the_same_ends(steps):
     np.testing.assert_allclose(losses, plain_losses)
 
 
+def test_rolled_steps_keep_the_losses_before_one_that_is_not_finite():
+    def loss(weights, state, t):
+        return tf.reduce_sum(weights[0]) * tf.where(t == 1, np.nan, 1.0), state
+
+    _, _, losses = gradient_steps(loss, [tf.constant([8.0])], 0, SGD(1.0), 3, True, rolled=True)
+    np.testing.assert_array_equal(np.isfinite(losses), [True, False, False])
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("rolled", [False, True])
 def test_proximal_descent_finds_the_minimum_at_a_rate_that_is_too_large(dtype, rolled):

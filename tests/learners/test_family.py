@@ -276,7 +276,7 @@ def test_subset_of_layers_in_a_model_within():
             r"Expected adapted_layers .*Received: \['hed'\]",
         ),
         (lambda n: ANIL(n, adapted_layers=[]), r"Expected adapted_layers to name"),
-        (lambda n: BOIL(n, adapted_layers="dense"), r"a string\. Give \['dense'\]"),
+        (lambda n: BOIL(n, adapted_layers="dense"), r"no list\. Give \['dense'\]"),
         (lambda n: ALFA(n, inner_steps=0), r"Expected inner_steps .* at least 1.*=0"),
         (lambda n: ALFA(n, weight_decay=-1.0), r"Expected weight_decay >= 0.*Received: -1.0"),
         (lambda n: ImplicitMAML(n, regularization=0), r"Expected regularization > 0"),
@@ -287,6 +287,16 @@ def test_subset_of_layers_in_a_model_within():
         (lambda n: ImplicitMAML(n, first_order=True), r"Expected no first_order: ImplicitMAML"),
         (lambda n: Reptile(n, inner_batch_size=0), r"Expected inner_batch_size .*=0"),
         (lambda n: MetaSGD(n, inner_learning_rate=0), r"Expected inner_learning_rate > 0"),
+        (lambda n: MAML(n, inner_learning_rate="0.1"), r"inner_learning_rate > 0.*Received: '0.1'"),
+        (lambda n: MAML(n, inner_learning_rate=np.inf), r"a finite number. Received: inf"),
+        (lambda n: MAML(n, inner_steps=None), r"inner_steps to be an integer.*=None"),
+        (lambda n: MAML(n, first_order="no"), r"first_order to be True or False. Received: 'no'"),
+        (lambda n: Finetune(n, inner_steps=2), r"Expected no inner_steps.*Received: inner_steps=2"),
+        (lambda n: CAVIA(n, context_layers=3), r"Expected context_layers to name .*Received: 3"),
+        (
+            lambda n: CAVIA(n, context_layers=[n.layers[0].name] * 2),
+            r"Expected context_layers to name .*Received",
+        ),
     ],
 )
 def test_bad_arguments(make, message):

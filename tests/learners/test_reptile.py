@@ -67,6 +67,19 @@ def test_minibatches_need_a_fixed_number_of_rows():
         adapt.get_concrete_function(*spec)
 
 
+def test_a_minibatch_of_padding_alone_changes_nothing():
+    episodes = tfmeta.episodes.classification(
+        tfmeta.datasets.glyphs("train"), ways=(2, 5), shots=1, queries=2, seed=0
+    )
+    network = keras.Sequential(
+        [keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(5)]
+    )
+    learner = Reptile(network, inner_batch_size=2, inner_steps=5)
+    learner.compile("sgd", tasks.CROSSENTROPY)
+    history = learner.fit(episodes, steps_per_epoch=3, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+
+
 def as_in_torch(width, inputs):
     """A dense layer with PyTorch's initial weights, which the authors' script has."""
     low_high = keras.initializers.RandomUniform(-(inputs**-0.5), inputs**-0.5)

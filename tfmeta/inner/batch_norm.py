@@ -105,6 +105,7 @@ def _is_plain(layer, x):
     of_keras = type(layer).call is keras.layers.BatchNormalization.call
     return (
         of_keras
+        and layer.trainable  # a frozen one goes by its moving averages
         and not layer.synchronized
         and not getattr(layer, "renorm", False)
         and layer.axis in (-1, 3)

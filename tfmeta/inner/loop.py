@@ -81,9 +81,11 @@ def _in_one_loop(step, weights, rule_state, state, steps):
     def body(t, weights, rule_state, state, losses):
         weights, rule_state, state, loss = step(t, weights, rule_state, state)
         # Not a TensorArray, which XLA refuses inside `tf.vectorized_map`.
-        return t + 1, weights, rule_state, state, losses + loss * tf.one_hot(t, steps, dtype=dtype)
+        losses = tf.where(tf.range(steps) == t, loss, losses)
+        return t + 1, weights, rule_state, state, losses
 
-    dtype = weights[0].dtype
+    halves = tf.float16, tf.bfloat16  # losses are of 32 bits where weights have less
+    dtype = tf.float32 if weights[0].dtype in halves else weights[0].dtype
     _, last, _, last_state, losses = tf.while_loop(
         lambda t, *_: t < steps,
         body,

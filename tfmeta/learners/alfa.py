@@ -5,7 +5,7 @@ import numpy as np
 
 from tfmeta.inner import GeneratedSGD, MetaParameters
 from tfmeta.learners.gradient_based import GradientLearner
-from tfmeta.types import check_integer
+from tfmeta.types import check_integer, check_number
 
 
 @keras.saving.register_keras_serializable("tfmeta")
@@ -55,11 +55,9 @@ class ALFA(GradientLearner):
         evaluation_steps=None,
         **kwargs,
     ):
-        if not weight_decay >= 0:
-            raise ValueError(f"Expected weight_decay >= 0. Received: {weight_decay}.")
         check_integer("inner_steps", inner_steps, 1)
         # First: the base's __init__ makes variables of these sizes.
-        self.weight_decay = float(weight_decay)
+        self.weight_decay = check_number("weight_decay", weight_decay, zero=True)
         self.most_steps = inner_steps
         super().__init__(
             network,
@@ -87,6 +85,9 @@ class ALFA(GradientLearner):
             "scales": np.concatenate([rates, self.weight_decay * rates], axis=1),
         }
         return MetaParameters(values, name="hyperparameters")
+
+    def fixed_arguments(self):
+        return {"inner_steps", "inner_learning_rate", "weight_decay"}
 
     def update_rule(self):
         kernel_1, kernel_2, bias_1, bias_2, scales = self.meta_parameters.trainable_variables

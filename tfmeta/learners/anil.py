@@ -24,7 +24,7 @@ class ANIL(SubsetLearner):
     Args:
         network: a `keras.Model`, or None for a subclass with `call`.
         adapted_layers: names of the layers that the inner loop changes; None for the last layer
-            with weights.
+            with weights, which in a subclassed network is the last that its `__init__` makes.
         inner_learning_rate: `a`.
         inner_steps: `T` in training.
         **kwargs: `evaluation_steps`, `first_order`, `transductive`, `checkpoint_inner_steps`,

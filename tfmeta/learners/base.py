@@ -81,6 +81,16 @@ class MetaModel(EntryPoints):
         elif not self.network.built:
             self.network(inputs)
 
+    def build_on_network(self):
+        """Make the weights, if the network was built by a call of its own."""
+        if self.network is not None and self.network.built and not self.built:
+            self.build(self.network_input_shape())
+
+    def network_input_shape(self):
+        """Of a built network, `(None, ...)`."""
+        shape = getattr(self.network, "input_shape", None)  # a subclassed network has none
+        return shape or self.network.get_build_config()["input_shape"]
+
     def call(self, x, training=None):
         """Outputs of the network before any adaptation, `[rows, ...]`."""
         if self.network is None:
@@ -152,7 +162,8 @@ class MetaModel(EntryPoints):
         changed = name in self.__dict__ and name in saving.argument_names(type(self))
         super().__setattr__(name, value)
         if changed:
-            self._recorded_arguments()[name] = value
+            if saving.takes(type(self), name):
+                self._recorded_arguments()[name] = value
             # `inner_steps` and the like are constants in the compiled steps: trace them anew.
             for step in ("train", "test", "predict"):
                 if getattr(self, f"{step}_function", None) is not None:
@@ -173,6 +184,7 @@ class MetaModel(EntryPoints):
     # Saving.
 
     def get_config(self):
+        self.build_on_network()  # or the file would not have the weights that it names
         return saving.learner_config(self, self._recorded_arguments())
 
     @classmethod

@@ -8,7 +8,7 @@ import tensorflow as tf
 from tfmeta.inner import SGD, gradient_steps
 from tfmeta.learners.embedding import EmbeddingLearner, hide_absent
 from tfmeta.ops import class_means
-from tfmeta.types import check_integer
+from tfmeta.types import check_integer, check_number
 
 
 class Head(NamedTuple):
@@ -64,13 +64,9 @@ class Baseline(EmbeddingLearner):
     ):
         super().__init__(network, **kwargs)
         check_integer("head_steps", head_steps, 1)
-        if not head_learning_rate > 0:
-            raise ValueError(f"Expected head_learning_rate > 0. Received: {head_learning_rate}.")
-        if not weight_decay >= 0:
-            raise ValueError(f"Expected weight_decay >= 0. Received: {weight_decay}.")
-        self.head_learning_rate = float(head_learning_rate)
+        self.head_learning_rate = check_number("head_learning_rate", head_learning_rate)
         self.head_steps = int(head_steps)
-        self.weight_decay = float(weight_decay)
+        self.weight_decay = check_number("weight_decay", weight_decay, zero=True)
 
     @classmethod
     def search_space(cls, hp):

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from tfmeta.learners.baseline import Baseline, Head
 from tfmeta.ops import class_means
+from tfmeta.types import check_number
 
 
 @keras.saving.register_keras_serializable("tfmeta")
@@ -41,9 +42,7 @@ class BaselinePlusPlus(Baseline):
 
     def __init__(self, network=None, *, scale=2.0, **kwargs):
         super().__init__(network, **kwargs)
-        if not scale > 0:
-            raise ValueError(f"Expected scale > 0. Received: {scale}.")
-        self.scale = float(scale)
+        self.scale = check_number("scale", scale)
 
     @classmethod
     def search_space(cls, hp):

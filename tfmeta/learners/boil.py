@@ -24,7 +24,7 @@ class BOIL(SubsetLearner):
     Args:
         network: a `keras.Model`, or None for a subclass with `call`.
         adapted_layers: names of the layers that the inner loop changes; None for all but the last
-            layer with weights.
+            layer with weights, which in a subclassed network is the last that `__init__` makes.
         inner_learning_rate: `a`. The paper: 0.5 with Conv4.
         inner_steps: `T` in training. The paper: 1.
         **kwargs: `evaluation_steps`, `first_order`, `transductive`, `checkpoint_inner_steps`,

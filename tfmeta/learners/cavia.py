@@ -34,7 +34,7 @@ class CAVIA(GradientLearner):
         network: a `keras.Model`, or None for a subclass with `call`.
         context_size: number of context values. The paper: 2 to 50 on the sinusoid, 100 for images.
         context_layers: names of layers with a bias, or of normalisation layers; None for the first
-            layer with weights, or the normalisation right after it.
+            of them, or the normalisation right after it.
         inner_learning_rate: `a`. The paper: 1.0.
         inner_steps: `T` in training.
         **kwargs: `evaluation_steps`, `first_order`, `transductive`, `checkpoint_inner_steps`,
@@ -74,16 +74,22 @@ class CAVIA(GradientLearner):
         shifts = {layer.name: self._shifts_of(layer, weights) for layer in layers}
         chosen = self.context_layers
         if chosen is None:
-            # A shift before batch normalisation has no effect: the mean takes it away.
-            normalised = len(layers) > 1 and len(shifts[layers[1].name]) == 2
-            chosen = [layers[1 if normalised else 0].name]
-        if isinstance(chosen, str) or not chosen or not all(shifts.get(name) for name in chosen):
+            chosen = self._default_layers(layers, shifts)
+        known = isinstance(chosen, list | tuple) and all(shifts.get(name) for name in chosen)
+        if not (known and chosen and len(set(chosen)) == len(chosen)):
             raise ValueError(
                 "Expected context_layers to name some of the layers with a trainable bias and the "
                 f"normalisation layers, {[name for name, s in shifts.items() if s]}. Received: "
-                f"{chosen!r}."
+                f"{self.context_layers!r}."
             )
         return [i for name in chosen for i in shifts[name]]
+
+    def _default_layers(self, layers, shifts):
+        able = [layer for layer in layers if shifts[layer.name]]
+        following = layers[layers.index(able[0]) + 1 :][:1] if able else []
+        # A shift before batch normalisation has no effect: the mean takes it away.
+        normalised = [x for x in following if shifts[x.name] and getattr(x, "bias", None) is None]
+        return [layer.name for layer in (normalised or able)[:1]]
 
     def _shifts_of(self, layer, weights):
         variables = [getattr(layer, name, None) for name in ("bias", "beta", "gamma")]
@@ -100,6 +106,13 @@ class CAVIA(GradientLearner):
         }
         return MetaParameters(values, name="context")
 
+    def weights_with_parameters(self):
+        weights = self.network_weights()
+        return [weights[i] for i in self.shifted()]
+
+    def fixed_arguments(self):
+        return {"context_size", "context_layers"}
+
     def start(self, weights, support_loss):
         return [tf.zeros([self.context_size], weights[0].dtype)]
 
@@ -110,10 +123,7 @@ class CAVIA(GradientLearner):
         return replaced(
             weights,
             positions,
-            [
-                weights[i] + tf.linalg.matvec(matrix, context, transpose_a=True)
-                for i, matrix in pairs
-            ],
+            [weights[i] + tf.tensordot(context, matrix, 1) for i, matrix in pairs],
         )
 
     def adapted_names(self):

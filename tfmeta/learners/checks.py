@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfmeta.learners import losses
-from tfmeta.types import Episode, Examples, scale_images
+from tfmeta.types import Episode, Examples, check_integer, scale_images
 
 
 def check_network(network, cls):
@@ -32,6 +32,7 @@ def check_evaluation_steps(evaluation_steps, most_steps):
 
 def check_inner_steps(learner, steps, weights):
     """The inner loop has weights to change, and parameters for as many steps."""
+    check_integer("inner_steps", steps, 0)
     if learner.most_steps is not None and steps > learner.most_steps:
         raise ValueError(
             f"Expected at most {learner.most_steps} inner steps: {type(learner).__name__} learns "
@@ -41,6 +42,19 @@ def check_inner_steps(learner, steps, weights):
     if not weights:
         raise ValueError(
             "Expected a network with trainable weights. Received: none. Set trainable = True."
+        )
+
+
+def check_weights_with_parameters(learner):
+    """What is learned besides the weights was made for those that are trainable now."""
+    if learner.meta_parameters is None:
+        return
+    made_for, now = learner._made_for(), learner.weights_with_parameters()
+    if [id(v) for v in made_for] != [id(v) for v in now]:
+        raise ValueError(
+            f"Expected the trainable weights that {type(learner).__name__} has made parameters "
+            f"for, {[v.path for v in made_for]}. Received: {[v.path for v in now]}. Freeze layers "
+            "before you make the learner."
         )
 
 
@@ -71,8 +85,8 @@ def check_compiled(learner, method):
 
 def check_built(learner, method):
     """`adapt` needs weights."""
-    network = learner.network
-    if not (learner.built if network is None else network.built):
+    learner.build_on_network()
+    if not learner.built:
         raise ValueError(
             f"Expected a built network before `{method}`. Received: {type(learner).__name__} whose "
             "network has no weights yet. Call learner.build((None, ...)) with the shape of the "
@@ -158,10 +172,12 @@ def as_examples(learner, support):
         )
     mask = tf.ones(tf.shape(x)[:1], tf.float32) if support.mask is None else support.mask
     mask = tf.cast(tf.convert_to_tensor(mask), tf.float32)
-    if mask.shape.rank != 1:
+    if mask.shape.rank != 1 or not mask.shape.is_compatible_with(x.shape[:1]):
         raise ValueError(
             f"Expected a mask of shape [{x.shape[0]}], one number a row. Received: {mask.shape}."
         )
+    if tf.executing_eagerly() and not tf.reduce_any(mask > 0):
+        raise ValueError("Expected a real row in the support set. Received: a mask of zeros.")
     if tf.executing_eagerly() and learner.integer_labels:
         check_labels(y.numpy(), None, "support.y")
     return Examples(x, y, mask)

@@ -33,6 +33,11 @@ def check_meta_batch(learner, first):
         )
     if not (first.support.mask.all() and first.query.mask.all()) and not masks_work(learner):
         raise ValueError(_padding_message(learner))
+    for name, part in zip(Episode._fields, first, strict=True):
+        if not part.mask.any(axis=1).all():
+            raise ValueError(
+                f"Expected a real row in each task's {name} set. Received: a mask of zeros."
+            )
     if learner.integer_labels:
         checks.check_labels(first.support.y, None, "support.y")
         checks.check_labels(first.query.y, None, "query.y")

@@ -51,11 +51,18 @@ class Finetune(GradientLearner):
         super().__init__(
             network,
             inner_learning_rate=inner_learning_rate,
-            inner_steps=0,
             evaluation_steps=evaluation_steps,
             transductive=transductive,
-            **kwargs,
+            **{"inner_steps": 0} | kwargs,
         )
+
+    def __setattr__(self, name, value):
+        if name == "inner_steps" and value != 0:
+            raise ValueError(
+                "Expected no inner_steps: Finetune takes none in training. "
+                f"Received: inner_steps={value!r}. Set evaluation_steps."
+            )
+        super().__setattr__(name, value)
 
     @classmethod
     def search_space(cls, hp):

@@ -5,7 +5,7 @@ import keras
 from tfmeta.inner import SGD, has_batch_norm
 from tfmeta.learners import checks, episode_checks, saving
 from tfmeta.learners.inner_loop import InnerLoop
-from tfmeta.types import check_integer
+from tfmeta.types import check_flag, check_integer, check_number
 
 
 class GradientLearner(InnerLoop):
@@ -47,30 +47,28 @@ class GradientLearner(InnerLoop):
         **kwargs,
     ):
         super().__init__(network, **kwargs)
-        if not inner_learning_rate > 0:
-            raise ValueError(f"Expected inner_learning_rate > 0. Received: {inner_learning_rate}.")
-        for name, steps in (("inner_steps", inner_steps), ("evaluation_steps", evaluation_steps)):
-            if steps is not None:
-                check_integer(name, steps, 0)
-        if self.most_steps is not None:
-            checks.check_evaluation_steps(evaluation_steps, self.most_steps)
-        self.inner_learning_rate = float(inner_learning_rate)
-        self.inner_steps = int(inner_steps)
+        self.inner_learning_rate = inner_learning_rate
+        self.inner_steps = inner_steps
         self.evaluation_steps = evaluation_steps
         self.first_order = first_order
         self.transductive = transductive
         self.checkpoint_inner_steps = checkpoint_inner_steps
+        if self.most_steps is not None:
+            checks.check_evaluation_steps(evaluation_steps, self.most_steps)
         self.meta_parameters = None
         if self.built:
-            self.meta_parameters = self.make_meta_parameters()
+            self._learn_parameters()
 
     def __setattr__(self, name, value):
-        fixed = name == "inner_steps" and self.__dict__.get("meta_parameters") is not None
-        if fixed and self.most_steps not in (None, value):
+        check = _CHECKS.get(name)
+        if check is not None:
+            value = check(name, value)
+        made = "meta_parameters" in self.__dict__ and self.built
+        if made and name in self.fixed_arguments() and value != getattr(self, name):
             raise ValueError(
-                f"Expected inner_steps to stay {self.most_steps}: {type(self).__name__} learns "
-                f"parameters for each of them. Received: {value}. Set evaluation_steps, or make "
-                "another learner."
+                f"Expected {name} to stay {getattr(self, name)!r}: {type(self).__name__} has made "
+                f"parameters for it. Received: {value!r}. Make another learner; for fewer inner "
+                "steps on new tasks set evaluation_steps."
             )
         if name == "first_order" and value and not self.takes_first_order:
             raise ValueError(
@@ -96,11 +94,25 @@ class GradientLearner(InnerLoop):
     def build(self, input_shape):
         super().build(input_shape)
         if self.meta_parameters is None:
-            self.meta_parameters = self.make_meta_parameters()
+            self._learn_parameters()
+
+    def _learn_parameters(self):
+        self.meta_parameters = self.make_meta_parameters()
+        if self.meta_parameters is not None:
+            made_for = tuple(self.weights_with_parameters())
+            object.__setattr__(self, "_made_for", lambda: made_for)  # hidden from Keras
 
     def make_meta_parameters(self):
         """`MetaParameters` that are learned besides the network's weights, or None."""
         return None
+
+    def weights_with_parameters(self):
+        """Those of `network_weights()` that `make_meta_parameters` makes something for."""
+        return self.network_weights()
+
+    def fixed_arguments(self):
+        """Names of the arguments that `make_meta_parameters` depends on, a set."""
+        return {"inner_steps"} if self.most_steps is not None else set()
 
     def update_rule(self):
         """The rule of an inner step, an init/update pair of `tfmeta.inner`."""
@@ -120,18 +132,19 @@ class GradientLearner(InnerLoop):
 
     def adapted_model(self, support):
         batch_norm = has_batch_norm(self.inner_network())
-        # A plain clone of the network is enough where it can be cloned, and where it normalises
+        # A plain clone of the network is enough where a clone is the same, and where it normalises
         # query examples as this learner does.
-        if not hasattr(self.network, "outputs") or (self.transductive and batch_norm):
+        if not _can_be_cloned(self.network) or (self.transductive and batch_norm):
             return super().adapted_model(support)
-        adapted = self.adapt(support)
-        model = keras.models.clone_model(self.network)
-        for variables, values in (
-            (model.trainable_variables, adapted.weights),
-            (model.non_trainable_variables, adapted.state),
-        ):
-            for variable, value in zip(variables, values, strict=True):
-                variable.assign(value)
+        adapted, network = self.adapt(support), self.network
+        model = keras.models.clone_model(network)
+        pairs = zip(network.trainable_variables, adapted.weights, strict=True)
+        values = {id(v): value for v, value in pairs}
+        pairs = zip(network.non_trainable_variables, adapted.state, strict=True)
+        values |= {id(v): value for v, value in pairs}
+        # By place: what is frozen may not be in the clone.
+        for old, new in zip(network.variables, model.variables, strict=True):
+            new.assign(values[id(old)])
         return model
 
     def predicts_logits(self):
@@ -144,3 +157,25 @@ class GradientLearner(InnerLoop):
             x = keras.KerasTensor((None, *first.query.x.shape[2:]), first.query.x.dtype)
             outputs = self.inner_network().compute_output_spec(x)
             episode_checks.check_ways(outputs.shape[-1], first)
+
+
+def _can_be_cloned(network):
+    """True for a Sequential or functional model with no `call` of its own."""
+    return hasattr(network, "outputs") and type(network).call.__module__.startswith("keras.")
+
+
+def _check_steps(name, value):
+    if name == "evaluation_steps" and value is None:
+        return None
+    return check_integer(name, value, 0)
+
+
+# Of arguments, when they are made and when they are changed.
+_CHECKS = {
+    "inner_learning_rate": check_number,
+    "inner_steps": _check_steps,
+    "evaluation_steps": _check_steps,
+    "first_order": check_flag,
+    "transductive": check_flag,
+    "checkpoint_inner_steps": check_flag,
+}

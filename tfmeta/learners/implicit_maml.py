@@ -5,9 +5,10 @@ import tensorflow as tf
 
 from tfmeta.inner import ProximalSGD
 from tfmeta.learners.gradient_based import GradientLearner
+from tfmeta.learners.inner_loop import INNER_LOSS_SCALE
 from tfmeta.learners.pure import task_scope
 from tfmeta.ops.conjugate_gradient import conjugate_gradient
-from tfmeta.types import check_integer
+from tfmeta.types import check_integer, check_number
 
 
 @keras.saving.register_keras_serializable("tfmeta")
@@ -77,13 +78,9 @@ class ImplicitMAML(GradientLearner):
             inner_steps=inner_steps,
             **kwargs,
         )
-        if not regularization > 0:
-            raise ValueError(f"Expected regularization > 0. Received: {regularization}.")
-        check_integer("cg_steps", cg_steps, 1)
-        if not cg_damping >= 0:
-            raise ValueError(f"Expected cg_damping >= 0. Received: {cg_damping}.")
-        self.regularization, self.cg_steps = float(regularization), int(cg_steps)
-        self.cg_damping = float(cg_damping)
+        self.regularization = check_number("regularization", regularization)
+        self.cg_steps = check_integer("cg_steps", cg_steps, 1)
+        self.cg_damping = check_number("cg_damping", cg_damping, zero=True)
 
     @classmethod
     def search_space(cls, hp):
@@ -116,23 +113,25 @@ class ImplicitMAML(GradientLearner):
         """`(I + H / (s + d))^-1 grad L_query` at the adapted weights of one task."""
         support, query = episode
         weights = [tf.identity(w) for w in adapted.weights]
+        scale = INNER_LOSS_SCALE if self._computes_in_float16() else 1.0
         with tf.GradientTape() as tape:
             tape.watch(weights)
             state = self._support_statistics(weights, adapted.state, support, False)
             outputs = self.predict_query(adapted._replace(weights=weights, state=state), query.x)
-            loss = self.task_loss(query, outputs)
+            loss = scale * self.task_loss(query, outputs)
         gradient = tape.gradient(loss, weights, unconnected_gradients="zero")
+        gradient = [g / scale for g in gradient]
         with tf.GradientTape(persistent=True) as second:
             second.watch(weights)
             with tf.GradientTape() as first:
                 first.watch(weights)
                 outputs, _ = self.run_network(weights, adapted.state, support.x, False, True)
-                loss = self.task_loss(support, outputs)
+                loss = scale * self.task_loss(support, outputs)
             slope = first.gradient(loss, weights, unconnected_gradients="zero")
 
         def product(vectors):
             curved = second.gradient(slope, weights, vectors, unconnected_gradients="zero")
-            scale = self.regularization + self.cg_damping
-            return [v + h / scale for v, h in zip(vectors, curved, strict=True)]
+            pull = scale * (self.regularization + self.cg_damping)
+            return [v + h / pull for v, h in zip(vectors, curved, strict=True)]
 
         return conjugate_gradient(product, gradient, self.cg_steps)

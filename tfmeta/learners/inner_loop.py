@@ -10,8 +10,8 @@ from tfmeta.learners import checks
 from tfmeta.learners.base import MetaModel
 from tfmeta.ops.recompute import recomputed
 
-# Keeps gradients of 6e-11 from vanishing in float16, and overflows for those of 64.
-_INNER_LOSS_SCALE = 1024.0
+#: Keeps gradients of 6e-11 from vanishing in float16, and overflows for those of 64.
+INNER_LOSS_SCALE = 1024.0
 
 
 class FastWeights(NamedTuple):
@@ -102,6 +102,7 @@ class InnerLoop(MetaModel):
         steps = self._steps(training) if inner_steps is None else inner_steps
         weights, parameters, state = self._values()
         checks.check_inner_steps(self, steps, weights)
+        checks.check_weights_with_parameters(self)
 
         def support_loss(fast, carried, t):
             # What stays is handed on with the state, for gradients of a checkpointed step.
@@ -117,7 +118,7 @@ class InnerLoop(MetaModel):
             path, states, losses = gradient_steps(
                 support_loss, start, carried, self.update_rule(), steps, self.is_first_order(),
                 checkpoint=self._checkpoint(training),
-                loss_scale=_INNER_LOSS_SCALE if self._computes_in_float16() else None,
+                loss_scale=INNER_LOSS_SCALE if self._computes_in_float16() else None,
                 rolled=self.rolled_steps and last_only,
             )  # fmt: skip
         except UnreachedWeights as error:

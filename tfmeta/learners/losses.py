@@ -84,4 +84,6 @@ def task_loss(loss, examples, outputs):
         values = tf.reduce_mean(values, axis=list(range(1, values.shape.rank)))
     mask = tf.cast(examples.mask, values.dtype)
     total = tf.reduce_sum(values * mask)
-    return total if loss.reduction == "sum" else total / tf.reduce_sum(mask)
+    if loss.reduction == "sum":
+        return total
+    return tf.math.divide_no_nan(total, tf.reduce_sum(mask))  # a minibatch of padding alone: 0

@@ -8,9 +8,9 @@ from tfmeta.inner import SGD, MetaParameters, StepwiseSGD
 from tfmeta.inner.batch_norm import batch_norm_layers
 from tfmeta.learners.gradient_based import GradientLearner
 from tfmeta.learners.inner_loop import replaced
-from tfmeta.learners.subset import layers_with_weights
+from tfmeta.learners.subset import held_weights, layers_with_weights
 from tfmeta.learners.task_runner import TaskResult
-from tfmeta.types import check_integer
+from tfmeta.types import check_flag, check_integer
 
 _MOMENTUM = 0.9  # of the moving statistics, that of the authors
 _LEAST = 0.03  # the share that annealing leaves to an early step's loss, times 1 / T
@@ -86,6 +86,9 @@ class MAMLPlusPlus(GradientLearner):
         check_integer("inner_steps", inner_steps, 1)
         check_integer("multi_step_loss_steps", multi_step_loss_steps, 0)
         check_integer("first_order_steps", first_order_steps, 0)
+        check_flag("per_step_rates", per_step_rates)
+        check_flag("per_step_scales", per_step_scales)
+        check_flag("per_step_statistics", per_step_statistics)
         # First: the variables that are made in the base's __init__ depend on them.
         self.per_step_rates, self.per_step_scales = per_step_rates, per_step_scales
         self.per_step_statistics = per_step_statistics
@@ -118,6 +121,12 @@ class MAMLPlusPlus(GradientLearner):
         }
         return MetaParameters(values, fixed, name="per_step") if values or fixed else None
 
+    def fixed_arguments(self):
+        names = {"per_step_rates", "per_step_scales", "per_step_statistics"}
+        names |= {"inner_learning_rate"} if self.per_step_rates else set()
+        names |= {"transductive"} if self.per_step_statistics else set()
+        return super().fixed_arguments() | names
+
     def _scales(self):
         """Positions, in `network_weights()`, of BatchNormalization's scales and offsets."""
         layers = batch_norm_layers(self.inner_network()) if self.per_step_scales else []
@@ -147,7 +156,7 @@ class MAMLPlusPlus(GradientLearner):
             return SGD(self.inner_learning_rate)
         rates, adapted = self.meta_parameters.trainable_variables[0], self._adapted()
         layers = layers_with_weights(self.inner_network(), adapted)
-        owner = {id(v): i for i, layer in enumerate(layers) for v in layer.trainable_variables}
+        owner = {id(v): i for i, layer in enumerate(layers) for v in held_weights(layer)}
         return StepwiseSGD([rates[:, owner[id(v)]] for v in adapted])
 
     def with_adapted(self, weights, parameters, fast, step):

@@ -46,5 +46,8 @@ class MetaSGD(GradientLearner):
         }
         return MetaParameters(values, name="rates")
 
+    def fixed_arguments(self):
+        return {"inner_learning_rate"}
+
     def update_rule(self):
         return LearnedSGD(self.meta_parameters.trainable_variables)

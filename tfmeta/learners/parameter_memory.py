@@ -7,7 +7,7 @@ import tensorflow as tf
 from tfmeta.inner import MetaParameters
 from tfmeta.learners.gradient_based import GradientLearner
 from tfmeta.ops import squared_euclidean
-from tfmeta.types import check_integer
+from tfmeta.types import check_integer, check_number
 
 
 @keras.saving.register_keras_serializable("tfmeta")
@@ -72,9 +72,8 @@ class ParameterMemory(GradientLearner):
                 "Expected neighbours <= memory_size + 1, the memory and the network's own weights. "
                 f"Received: neighbours={neighbours}, memory_size={memory_size}."
             )
-        if not temperature > 0:
-            raise ValueError(f"Expected temperature > 0. Received: {temperature}.")
-        if not 0 <= write_rate <= 1:
+        check_number("temperature", temperature)
+        if check_number("write_rate", write_rate, zero=True) > 1:
             raise ValueError(f"Expected write_rate in 0..1. Received: {write_rate}.")
         # First: the variables that are made in the base's __init__ depend on them.
         self.memory_size, self.neighbours = int(memory_size), int(neighbours)
@@ -95,6 +94,9 @@ class ParameterMemory(GradientLearner):
         kept = np.zeros((self.memory_size, size), dtype)
         written = np.full(self.memory_size, -1, dtype)
         return MetaParameters({}, {"displacements": kept, "written_at": written}, name="memory")
+
+    def fixed_arguments(self):
+        return {"memory_size"}
 
     def start(self, weights, support_loss):
         """The network's weights, displaced by what is nearest in the memory."""

@@ -31,6 +31,17 @@ def argument_names(cls):
     return frozenset(name for parameters in _parameters(cls) for name in parameters)
 
 
+@functools.cache
+def takes(cls, name):
+    """True if the constructor takes an argument of this name, itself or in `**kwargs`."""
+    for parameters in _parameters(cls):
+        if name in parameters:
+            return True
+        if all(p.kind != inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+            return False
+    return False
+
+
 def default_argument(cls, name):
     """The default of a constructor's argument, also of one that is handed on in `**kwargs`."""
     for parameters in _parameters(cls):

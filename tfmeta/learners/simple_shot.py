@@ -54,8 +54,7 @@ class SimpleShot(ProtoNet):
         self.transform = transform
         self.base_mean = None
         if self.built:
-            shape = getattr(network, "input_shape", None)  # a subclassed network has none
-            self.build(shape or network.get_build_config()["input_shape"])
+            self.build(self.network_input_shape())
 
     @classmethod
     def search_space(cls, hp):

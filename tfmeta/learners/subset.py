@@ -18,10 +18,10 @@ class SubsetLearner(GradientLearner):
 
     def __init__(self, network=None, *, adapted_layers=None, **kwargs):
         super().__init__(network, **kwargs)
-        if isinstance(adapted_layers, str):
+        if not isinstance(adapted_layers, list | tuple | None):
             raise ValueError(
                 f"Expected adapted_layers to be a list of names. Received: {adapted_layers!r}, "
-                f"a string. Give [{adapted_layers!r}]."
+                f"no list. Give [{adapted_layers!r}]."
             )
         self.adapted_layers = None if adapted_layers is None else list(adapted_layers)
         if self.built:
@@ -35,7 +35,8 @@ class SubsetLearner(GradientLearner):
         variables, network = self.network_weights(), self.inner_network()
         weights = {id(v): i for i, v in enumerate(variables)}
         if self.adapted_layers is None:
-            chosen = self.default_layers(layers_with_weights(network, variables))
+            layers = self.default_layers(layers_with_weights(network, variables))
+            changed = [v for layer in layers for v in held_weights(layer)]
         else:
             layers = [
                 layer
@@ -49,17 +50,26 @@ class SubsetLearner(GradientLearner):
                     f"Expected adapted_layers to name some of the network's layers with weights, "
                     f"{names}. Received: {self.adapted_layers}."
                 )
-            chosen = [layer for layer in layers if layer.name in self.adapted_layers]
-        found = {weights[id(v)] for x in chosen for v in x.trainable_variables if id(v) in weights}
-        return sorted(found)
+            layers = [layer for layer in layers if layer.name in self.adapted_layers]
+            changed = [v for layer in layers for v in layer.trainable_variables]
+        return sorted({weights[id(v)] for v in changed if id(v) in weights})
 
 
 def layers_with_weights(network, variables):
-    """The layers of a network, first to last, that hold some of the variables themselves."""
+    """The layers of a network, first to last, that hold some of the variables themselves.
+
+    The network is one of them, and the first, if it has weights of its own.
+    """
     wanted = {id(v) for v in variables}
     return [
         layer
-        for layer in network._flatten_layers(include_self=False)
-        if not list(layer._flatten_layers(include_self=False))
-        and any(id(v) in wanted for v in layer.trainable_variables)
+        for layer in network._flatten_layers()
+        if any(id(v) in wanted for v in held_weights(layer))
     ]
+
+
+def held_weights(layer):
+    """The trainable variables of a layer itself, without those of layers in it."""
+    inner = layer._flatten_layers(include_self=False)
+    within = {id(v) for part in inner for v in part.trainable_variables}
+    return [v for v in layer.trainable_variables if id(v) not in within]
