@@ -22,7 +22,7 @@ class GradientLearner(InnerLoop):
             by the statistics of the support set, each on its own. True: by the statistics of
             the query batch itself, as in the MAML paper, so that an example's prediction depends on
             the others. The support set is always normalised by its own statistics; moving averages
-            are neither used nor changed.
+            are neither used nor changed, but a frozen layer goes by its own.
         checkpoint_inner_steps: True keeps only the weights after each inner step of a training
             step, and computes the rest again for the outer gradient, which is the same: less
             memory for more time. Without effect with `first_order`, which keeps nothing anyway.
