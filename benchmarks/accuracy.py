@@ -7,14 +7,14 @@ Each training is a process of its own, on one core (`--workers` at a time). A ru
 goes on where it was: finished trainings lie in outputs/accuracy/ and are made again only if their
 settings changed (`benchmarks.methods`). All methods of a case are scored on the same test
 episodes; the interval is that of the mean over episodes of scores that are means over the seeds,
-and the difference from MAML is paired. Writes benchmarks/results/accuracy.json and .png. About
-three hours on 2 cores. Omniglot is not among the cases by default: an hour for each of five
-trainings (`--cases omniglot-1 --seeds 0`), and tensorflow-datasets fetches it (TFDS_DATA_DIR).
+and the difference from MAML is paired. Writes benchmarks/results/accuracy.json and .png: a part of
+the comparison replaces its own rows alone, and none that has more seeds. About three hours on 2
+cores. Omniglot is not among the cases by default: an hour for each of five trainings
+(`--cases omniglot-1 --seeds 0`), and tensorflow-datasets fetches it (TFDS_DATA_DIR).
 """
 
 import argparse
 import concurrent.futures
-import datetime
 import json
 import os
 import pathlib
@@ -25,14 +25,13 @@ import time
 
 import numpy as np
 
-from benchmarks import accuracy_report
+from benchmarks import accuracy_report, accuracy_results
+from benchmarks.accuracy_results import REFERENCE
 from benchmarks.contenders import ROOT
-from benchmarks.machine import machine
 from benchmarks.methods import BY_DEFAULT, CASES, METHODS, job_text, jobs
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "accuracy.json"
 WORKER = "benchmarks.workers.with_learner"
-REFERENCE = "MAML"
 
 
 def file_of(folder, job):
@@ -97,11 +96,15 @@ def train_all(folder, wanted, workers):
 
 
 def summary(folder, case, seeds):
-    """Method -> figures, over the seeds that are there."""
-    methods = [m for m in METHODS if METHODS[m].arguments(case) is not None]
+    """Method -> its settings and figures, over the seeds that are there."""
+    methods = accuracy_results.methods_of(case)
     found = {m: {s: load(folder, (case, m, s)) for s in seeds} for m in methods}
     found = {m: {s: run for s, run in runs.items() if run} for m, runs in found.items()}
-    return {m: figures(runs, found.get(REFERENCE, {})) for m, runs in found.items() if runs}
+    return {
+        m: {"settings": job_text(case, m), **figures(runs, found.get(REFERENCE, {}))}
+        for m, runs in found.items()
+        if runs
+    }
 
 
 def figures(runs, reference):
@@ -159,14 +162,9 @@ def main():
         failed = train_all(options.folder, wanted, options.workers)
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     for case in options.cases:
-        methods = summary(options.folder, case, options.seeds)
-        if methods:
-            results[case] = {
-                "date": datetime.date.today().isoformat(),
-                "machine": machine(),
-                "settings": repr(CASES[case]),
-                "methods": methods,
-            }
+        rows = summary(options.folder, case, options.seeds)
+        if rows:
+            results[case] = accuracy_results.entry(case, rows, results.get(case))
     RESULTS.write_text(json.dumps(results, indent=1) + "\n")
     accuracy_report.show(results, RESULTS.with_suffix(".png"))
     sys.exit(f"{len(failed)} trainings failed" if failed else 0)

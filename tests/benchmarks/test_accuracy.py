@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tfmeta
-from benchmarks import accuracy, accuracy_report
+from benchmarks import accuracy, accuracy_report, accuracy_results
 from benchmarks.methods import CASES, METHODS, job_text, jobs
 from benchmarks.workers import with_learner
 
@@ -81,6 +81,80 @@ def test_differences_are_paired_by_episode(tmp_path):
     assert "+1.00 ± 0.00" in table[2 + order.index("ANIL")]
     accuracy_report.plot({"glyphs-1": {"methods": found}}, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").stat().st_size > 1000
+
+
+def row(case, method, seeds, score, **more):
+    """Figures of a method, as the results have them."""
+    runs = {seed: (np.full(4, score), FACTS) for seed in seeds}
+    return {"settings": job_text(case, method), **accuracy.figures(runs, runs), **more}
+
+
+def before(**rows):
+    return {"date": "2020-01-01", "machine": {"cores": 9}, "settings": "", "methods": rows}
+
+
+def test_a_part_of_the_comparison_replaces_its_rows_alone(tmp_path, monkeypatch, capsys):
+    results = tmp_path / "accuracy.json"
+    three = {m: row("sinusoid", m, [0, 1, 2], 0.5) for m in ("MAML", "CAVIA", "ANIL")}
+    of_others = row("sinusoid", "BOIL", [0, 1, 2], 0.5, settings="others")
+    old = {"sinusoid": before(**three, BOIL=of_others), "modes": before(MAML=three["MAML"])}
+    results.write_text(json.dumps(old))
+    for method in ("CAVIA", "BOIL", "iMAML"):
+        store(tmp_path, ("sinusoid", method, 0), np.ones(4))
+    monkeypatch.setattr(accuracy, "RESULTS", results)
+    monkeypatch.setattr(
+        "sys.argv", ["accuracy", "--table", "--cases=sinusoid", f"--folder={tmp_path}"]
+    )
+    with pytest.raises(SystemExit) as end:
+        accuracy.main()
+    assert end.value.code == 0
+    new = json.loads(results.read_text())
+    assert new["modes"] == old["modes"]
+    assert "CAVIA: the row of seeds 0, 1, 2 stays, not that of seeds 0" in capsys.readouterr().out
+    found = new["sinusoid"]["methods"]
+    seeds = {method: len(row["of_seeds"]) for method, row in found.items()}
+    assert seeds == {"MAML": 3, "ANIL": 3, "BOIL": 1, "CAVIA": 3, "iMAML": 1}
+    for method in ("MAML", "CAVIA", "ANIL"):
+        assert found[method] == three[method] | {"date": "2020-01-01", "machine": {"cores": 9}}
+    assert "minus_MAML" not in found["iMAML"]  # MAML's trainings are not there
+    assert "date" not in found["iMAML"]
+    assert found["BOIL"]["settings"] == job_text("sinusoid", "BOIL")
+
+
+def test_a_row_of_as_many_seeds_or_of_other_settings_is_replaced():
+    new = {"MAML": row("modes", "MAML", [3, 4], 1.0)}
+    for seeds, settings in (([0, 1], new["MAML"]["settings"]), ([0, 1, 2], "others")):
+        old = before(MAML=row("modes", "MAML", seeds, 0.5, settings=settings))
+        assert accuracy_results.entry("modes", new, old)["methods"] == new
+
+
+def test_no_difference_from_a_maml_that_the_results_no_longer_have():
+    other = row("sinusoid", "ANIL", [0], 0.5)
+    assert "minus_MAML" in other
+    for settings, kept in ((job_text("sinusoid", "MAML"), True), ("others", False)):
+        old = before(ANIL=other, MAML=row("sinusoid", "MAML", [0], 1, settings=settings))
+        new = {"MAML": row("sinusoid", "MAML", [0], 1.0)}
+        found = accuracy_results.entry("sinusoid", new, old)["methods"]
+        assert ("minus_MAML" in found["ANIL"]) is kept
+
+
+def test_a_row_of_other_settings_is_found(capsys):
+    names = ("MAML", "MAML, 5 steps", "ParameterMemory")
+    rows = {name: row("modes", name, [0], 1.0) for name in names}
+    del rows["MAML"]["settings"]  # as rows were until they had them
+    rows["MAML, 5 steps"]["settings"] = "others"
+    rows["ANIL"] = row("modes", "MAML", [0], 1.0)  # has no part in this case
+    assert accuracy_results.of_other_settings("modes", rows) == ["MAML, 5 steps", "ANIL"]
+    new = {"ParameterMemory": row("modes", "ParameterMemory", [0], 1.0)}
+    found = accuracy_results.entry("modes", new, before(**rows))["methods"]
+    assert list(found) == list(names)
+    assert "modes, MAML, 5 steps: of other settings" in capsys.readouterr().out
+
+
+def test_the_committed_results_are_of_todays_settings():
+    for case, result in json.loads(accuracy.RESULTS.read_text()).items():
+        others = accuracy_results.of_other_settings(case, result["methods"])
+        assert not others, f"{case}: train {others} again, by python -m benchmarks.accuracy"
 
 
 SMALL = CASES["glyphs-1"].__class__(
