@@ -15,6 +15,8 @@ cores. Omniglot is not among the cases by default: an hour for each of five trai
 
 import argparse
 import concurrent.futures
+import functools
+import itertools
 import json
 import os
 import pathlib
@@ -77,22 +79,38 @@ def train_all(folder, wanted, workers):
     cores, began, failed = queue.Queue(), time.time(), []
     for core in sorted(os.sched_getaffinity(0))[:workers]:
         cores.put(core)
-    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-        running = {pool.submit(train, folder, job, cores): job for job in left}
-        for done, future in enumerate(concurrent.futures.as_completed(running), 1):
-            job = running[future]
-            if future.exception() is not None:
-                failed.append(job)
-                log = file_of(folder, job).with_suffix(".log")
-                print(f"{job} FAILED, see {log}", file=sys.stderr, flush=True)
-                continue
-            minutes = (time.time() - began) / done * (len(left) - done) / 60
-            score = load(folder, job)[0].mean()
-            print(
-                f"[{done}/{len(left)}] {job[0]}, {job[1]}, seed {job[2]}: {score:.4g} in "
-                f"{future.result():.0f} s; about {minutes:.0f} min left", flush=True,
-            )  # fmt: skip
+    begin = functools.partial(train, folder, cores=cores)
+    for done, (job, future) in enumerate(in_turn(begin, left, cores.qsize()), 1):
+        if future.exception() is not None:
+            failed.append(job)
+            log = file_of(folder, job).with_suffix(".log")
+            print(f"{job} FAILED, see {log}", file=sys.stderr, flush=True)
+            continue
+        minutes = (time.time() - began) / done * (len(left) - done) / 60
+        score = load(folder, job)[0].mean()
+        print(
+            f"[{done}/{len(left)}] {job[0]}, {job[1]}, seed {job[2]}: {score:.4g} in "
+            f"{future.result():.0f} s; about {minutes:.0f} min left", flush=True,
+        )  # fmt: skip
     return failed
+
+
+def in_turn(begin, left, at_once):
+    """Run begin(job) for each, some at a time; `(job, future)` as they end.
+
+    A job is handed out by this thread when another one ends. Given all of them, the pool's threads
+    would begin the next ones by themselves after Ctrl-C, which ends this thread and the trainings.
+    """
+    left, running = iter(left), {}
+    with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
+        while True:
+            for job in itertools.islice(left, at_once - len(running)):
+                running[pool.submit(begin, job)] = job
+            if not running:
+                return
+            first = concurrent.futures.FIRST_COMPLETED
+            ended = concurrent.futures.wait(running, return_when=first).done
+            yield from [(running.pop(future), future) for future in ended]
 
 
 def summary(folder, case, seeds):

@@ -1,6 +1,11 @@
 """`benchmarks.accuracy`: what is left to do, and what is said of what was done."""
 
+import contextlib
 import json
+import os
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -52,6 +57,56 @@ def test_finished_trainings_of_the_same_settings_are_kept(tmp_path):
     scores, facts = accuracy.load(tmp_path, job)
     np.testing.assert_array_equal(scores, np.ones(4))
     assert facts == FACTS
+
+
+def test_all_trainings_run_and_those_that_fail_are_told(tmp_path, monkeypatch, capsys):
+    def train(folder, job, cores):
+        if job[2] == 2:
+            raise subprocess.CalledProcessError(1, "train")
+        store(folder, job, np.ones(4))
+        return 1.0
+
+    monkeypatch.setattr(accuracy, "train", train)
+    wanted = jobs(["sinusoid"], ["MAML", "CAVIA"], range(4))
+    store(tmp_path, wanted[0], np.ones(4))
+    failed = accuracy.train_all(tmp_path, wanted, 2)
+    assert sorted(failed) == [("sinusoid", "CAVIA", 2), ("sinusoid", "MAML", 2)]
+    assert all(accuracy.load(tmp_path, job) for job in wanted if job not in failed)
+    out = capsys.readouterr().out
+    assert "1 of 8 trainings are there already" in out
+    assert out.count("min left") == 5
+
+
+INTERRUPTED = """
+import pathlib, signal, subprocess
+from benchmarks import accuracy
+
+def train(folder, job, cores):
+    subprocess.run(["sh", "-c", "echo began; exec sleep 100"], check=True)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a shell has it ignored
+accuracy.train = train
+jobs = [("sinusoid", "MAML", seed) for seed in range(8)]
+accuracy.train_all(pathlib.Path("/none"), jobs, workers=1)
+"""
+
+
+def test_no_training_begins_after_an_interrupt():
+    """Ctrl-C, which a terminal sends to the command and to its trainings."""
+    command = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED], cwd=accuracy.ROOT, start_new_session=True, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        assert "0 of 8" in command.stdout.readline()
+        assert command.stdout.readline() == "began\n"
+        os.killpg(command.pid, signal.SIGINT)
+        out, errors = command.communicate(timeout=60)
+    finally:
+        with contextlib.suppress(ProcessLookupError):  # none is left
+            os.killpg(command.pid, signal.SIGKILL)
+    assert out == ""
+    assert errors.rstrip().endswith("KeyboardInterrupt")
 
 
 def test_files_of_different_trainings_differ(tmp_path):
