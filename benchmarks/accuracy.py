@@ -7,14 +7,16 @@ Each training is a process of its own, on one core (`--workers` at a time). A ru
 goes on where it was: finished trainings lie in outputs/accuracy/ and are made again only if their
 settings changed (`benchmarks.methods`). All methods of a case are scored on the same test
 episodes; the interval is that of the mean over episodes of scores that are means over the seeds,
-and the difference from MAML is paired. Writes benchmarks/results/accuracy.json and .png. About
-three hours on 2 cores. Omniglot is not among the cases by default: an hour for each of five
-trainings (`--cases omniglot-1 --seeds 0`), and tensorflow-datasets fetches it (TFDS_DATA_DIR).
+and the difference from MAML is paired. Writes benchmarks/results/accuracy.json and .png: a part of
+the comparison replaces its own rows alone, and none that has more seeds. About three hours on 2
+cores. Omniglot is not among the cases by default: an hour for each of five trainings
+(`--cases omniglot-1 --seeds 0`), and tensorflow-datasets fetches it (TFDS_DATA_DIR).
 """
 
 import argparse
 import concurrent.futures
-import datetime
+import functools
+import itertools
 import json
 import os
 import pathlib
@@ -25,14 +27,13 @@ import time
 
 import numpy as np
 
-from benchmarks import accuracy_report
+from benchmarks import accuracy_report, accuracy_results
+from benchmarks.accuracy_results import REFERENCE
 from benchmarks.contenders import ROOT
-from benchmarks.machine import machine
 from benchmarks.methods import BY_DEFAULT, CASES, METHODS, job_text, jobs
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "accuracy.json"
 WORKER = "benchmarks.workers.with_learner"
-REFERENCE = "MAML"
 
 
 def file_of(folder, job):
@@ -78,30 +79,50 @@ def train_all(folder, wanted, workers):
     cores, began, failed = queue.Queue(), time.time(), []
     for core in sorted(os.sched_getaffinity(0))[:workers]:
         cores.put(core)
-    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-        running = {pool.submit(train, folder, job, cores): job for job in left}
-        for done, future in enumerate(concurrent.futures.as_completed(running), 1):
-            job = running[future]
-            if future.exception() is not None:
-                failed.append(job)
-                log = file_of(folder, job).with_suffix(".log")
-                print(f"{job} FAILED, see {log}", file=sys.stderr, flush=True)
-                continue
-            minutes = (time.time() - began) / done * (len(left) - done) / 60
-            score = load(folder, job)[0].mean()
-            print(
-                f"[{done}/{len(left)}] {job[0]}, {job[1]}, seed {job[2]}: {score:.4g} in "
-                f"{future.result():.0f} s; about {minutes:.0f} min left", flush=True,
-            )  # fmt: skip
+    begin = functools.partial(train, folder, cores=cores)
+    for done, (job, future) in enumerate(in_turn(begin, left, cores.qsize()), 1):
+        if future.exception() is not None:
+            failed.append(job)
+            log = file_of(folder, job).with_suffix(".log")
+            print(f"{job} FAILED, see {log}", file=sys.stderr, flush=True)
+            continue
+        minutes = (time.time() - began) / done * (len(left) - done) / 60
+        score = load(folder, job)[0].mean()
+        print(
+            f"[{done}/{len(left)}] {job[0]}, {job[1]}, seed {job[2]}: {score:.4g} in "
+            f"{future.result():.0f} s; about {minutes:.0f} min left", flush=True,
+        )  # fmt: skip
     return failed
 
 
+def in_turn(begin, left, at_once):
+    """Run begin(job) for each, some at a time; `(job, future)` as they end.
+
+    A job is handed out by this thread when another one ends. Given all of them, the pool's threads
+    would begin the next ones by themselves after Ctrl-C, which ends this thread and the trainings.
+    """
+    left, running = iter(left), {}
+    with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
+        while True:
+            for job in itertools.islice(left, at_once - len(running)):
+                running[pool.submit(begin, job)] = job
+            if not running:
+                return
+            first = concurrent.futures.FIRST_COMPLETED
+            ended = concurrent.futures.wait(running, return_when=first).done
+            yield from [(running.pop(future), future) for future in ended]
+
+
 def summary(folder, case, seeds):
-    """Method -> figures, over the seeds that are there."""
-    methods = [m for m in METHODS if METHODS[m].arguments(case) is not None]
+    """Method -> its settings and figures, over the seeds that are there."""
+    methods = accuracy_results.methods_of(case)
     found = {m: {s: load(folder, (case, m, s)) for s in seeds} for m in methods}
     found = {m: {s: run for s, run in runs.items() if run} for m, runs in found.items()}
-    return {m: figures(runs, found.get(REFERENCE, {})) for m, runs in found.items() if runs}
+    return {
+        m: {"settings": job_text(case, m), **figures(runs, found.get(REFERENCE, {}))}
+        for m, runs in found.items()
+        if runs
+    }
 
 
 def figures(runs, reference):
@@ -159,14 +180,9 @@ def main():
         failed = train_all(options.folder, wanted, options.workers)
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     for case in options.cases:
-        methods = summary(options.folder, case, options.seeds)
-        if methods:
-            results[case] = {
-                "date": datetime.date.today().isoformat(),
-                "machine": machine(),
-                "settings": repr(CASES[case]),
-                "methods": methods,
-            }
+        rows = summary(options.folder, case, options.seeds)
+        if rows:
+            results[case] = accuracy_results.entry(case, rows, results.get(case))
     RESULTS.write_text(json.dumps(results, indent=1) + "\n")
     accuracy_report.show(results, RESULTS.with_suffix(".png"))
     sys.exit(f"{len(failed)} trainings failed" if failed else 0)

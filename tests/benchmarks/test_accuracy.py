@@ -1,12 +1,17 @@
 """`benchmarks.accuracy`: what is left to do, and what is said of what was done."""
 
+import contextlib
 import json
+import os
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 import tfmeta
-from benchmarks import accuracy, accuracy_report
+from benchmarks import accuracy, accuracy_report, accuracy_results
 from benchmarks.methods import CASES, METHODS, job_text, jobs
 from benchmarks.workers import with_learner
 
@@ -54,6 +59,56 @@ def test_finished_trainings_of_the_same_settings_are_kept(tmp_path):
     assert facts == FACTS
 
 
+def test_all_trainings_run_and_those_that_fail_are_told(tmp_path, monkeypatch, capsys):
+    def train(folder, job, cores):
+        if job[2] == 2:
+            raise subprocess.CalledProcessError(1, "train")
+        store(folder, job, np.ones(4))
+        return 1.0
+
+    monkeypatch.setattr(accuracy, "train", train)
+    wanted = jobs(["sinusoid"], ["MAML", "CAVIA"], range(4))
+    store(tmp_path, wanted[0], np.ones(4))
+    failed = accuracy.train_all(tmp_path, wanted, 2)
+    assert sorted(failed) == [("sinusoid", "CAVIA", 2), ("sinusoid", "MAML", 2)]
+    assert all(accuracy.load(tmp_path, job) for job in wanted if job not in failed)
+    out = capsys.readouterr().out
+    assert "1 of 8 trainings are there already" in out
+    assert out.count("min left") == 5
+
+
+INTERRUPTED = """
+import pathlib, signal, subprocess
+from benchmarks import accuracy
+
+def train(folder, job, cores):
+    subprocess.run(["sh", "-c", "echo began; exec sleep 100"], check=True)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a shell has it ignored
+accuracy.train = train
+jobs = [("sinusoid", "MAML", seed) for seed in range(8)]
+accuracy.train_all(pathlib.Path("/none"), jobs, workers=1)
+"""
+
+
+def test_no_training_begins_after_an_interrupt():
+    """Ctrl-C, which a terminal sends to the command and to its trainings."""
+    command = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED], cwd=accuracy.ROOT, start_new_session=True, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        assert "0 of 8" in command.stdout.readline()
+        assert command.stdout.readline() == "began\n"
+        os.killpg(command.pid, signal.SIGINT)
+        out, errors = command.communicate(timeout=60)
+    finally:
+        with contextlib.suppress(ProcessLookupError):  # none is left
+            os.killpg(command.pid, signal.SIGKILL)
+    assert out == ""
+    assert errors.rstrip().endswith("KeyboardInterrupt")
+
+
 def test_files_of_different_trainings_differ(tmp_path):
     wanted = jobs(CASES, METHODS, [0, 1])
     assert len({accuracy.file_of(tmp_path, job) for job in wanted}) == len(wanted)
@@ -81,6 +136,80 @@ def test_differences_are_paired_by_episode(tmp_path):
     assert "+1.00 ± 0.00" in table[2 + order.index("ANIL")]
     accuracy_report.plot({"glyphs-1": {"methods": found}}, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").stat().st_size > 1000
+
+
+def row(case, method, seeds, score, **more):
+    """Figures of a method, as the results have them."""
+    runs = {seed: (np.full(4, score), FACTS) for seed in seeds}
+    return {"settings": job_text(case, method), **accuracy.figures(runs, runs), **more}
+
+
+def before(**rows):
+    return {"date": "2020-01-01", "machine": {"cores": 9}, "settings": "", "methods": rows}
+
+
+def test_a_part_of_the_comparison_replaces_its_rows_alone(tmp_path, monkeypatch, capsys):
+    results = tmp_path / "accuracy.json"
+    three = {m: row("sinusoid", m, [0, 1, 2], 0.5) for m in ("MAML", "CAVIA", "ANIL")}
+    of_others = row("sinusoid", "BOIL", [0, 1, 2], 0.5, settings="others")
+    old = {"sinusoid": before(**three, BOIL=of_others), "modes": before(MAML=three["MAML"])}
+    results.write_text(json.dumps(old))
+    for method in ("CAVIA", "BOIL", "iMAML"):
+        store(tmp_path, ("sinusoid", method, 0), np.ones(4))
+    monkeypatch.setattr(accuracy, "RESULTS", results)
+    monkeypatch.setattr(
+        "sys.argv", ["accuracy", "--table", "--cases=sinusoid", f"--folder={tmp_path}"]
+    )
+    with pytest.raises(SystemExit) as end:
+        accuracy.main()
+    assert end.value.code == 0
+    new = json.loads(results.read_text())
+    assert new["modes"] == old["modes"]
+    assert "CAVIA: the row of seeds 0, 1, 2 stays, not that of seeds 0" in capsys.readouterr().out
+    found = new["sinusoid"]["methods"]
+    seeds = {method: len(row["of_seeds"]) for method, row in found.items()}
+    assert seeds == {"MAML": 3, "ANIL": 3, "BOIL": 1, "CAVIA": 3, "iMAML": 1}
+    for method in ("MAML", "CAVIA", "ANIL"):
+        assert found[method] == three[method] | {"date": "2020-01-01", "machine": {"cores": 9}}
+    assert "minus_MAML" not in found["iMAML"]  # MAML's trainings are not there
+    assert "date" not in found["iMAML"]
+    assert found["BOIL"]["settings"] == job_text("sinusoid", "BOIL")
+
+
+def test_a_row_of_as_many_seeds_or_of_other_settings_is_replaced():
+    new = {"MAML": row("modes", "MAML", [3, 4], 1.0)}
+    for seeds, settings in (([0, 1], new["MAML"]["settings"]), ([0, 1, 2], "others")):
+        old = before(MAML=row("modes", "MAML", seeds, 0.5, settings=settings))
+        assert accuracy_results.entry("modes", new, old)["methods"] == new
+
+
+def test_no_difference_from_a_maml_that_the_results_no_longer_have():
+    other = row("sinusoid", "ANIL", [0], 0.5)
+    assert "minus_MAML" in other
+    for settings, kept in ((job_text("sinusoid", "MAML"), True), ("others", False)):
+        old = before(ANIL=other, MAML=row("sinusoid", "MAML", [0], 1, settings=settings))
+        new = {"MAML": row("sinusoid", "MAML", [0], 1.0)}
+        found = accuracy_results.entry("sinusoid", new, old)["methods"]
+        assert ("minus_MAML" in found["ANIL"]) is kept
+
+
+def test_a_row_of_other_settings_is_found(capsys):
+    names = ("MAML", "MAML, 5 steps", "ParameterMemory")
+    rows = {name: row("modes", name, [0], 1.0) for name in names}
+    del rows["MAML"]["settings"]  # as rows were until they had them
+    rows["MAML, 5 steps"]["settings"] = "others"
+    rows["ANIL"] = row("modes", "MAML", [0], 1.0)  # has no part in this case
+    assert accuracy_results.of_other_settings("modes", rows) == ["MAML, 5 steps", "ANIL"]
+    new = {"ParameterMemory": row("modes", "ParameterMemory", [0], 1.0)}
+    found = accuracy_results.entry("modes", new, before(**rows))["methods"]
+    assert list(found) == list(names)
+    assert "modes, MAML, 5 steps: of other settings" in capsys.readouterr().out
+
+
+def test_the_committed_results_are_of_todays_settings():
+    for case, result in json.loads(accuracy.RESULTS.read_text()).items():
+        others = accuracy_results.of_other_settings(case, result["methods"])
+        assert not others, f"{case}: train {others} again, by python -m benchmarks.accuracy"
 
 
 SMALL = CASES["glyphs-1"].__class__(

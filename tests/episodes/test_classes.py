@@ -107,6 +107,13 @@ def test_stream_depends_on_the_seed_alone():
     assert not {row.tobytes() for row in first} & {row.tobytes() for row in second}
 
 
+def test_numpy_integers_are_integers():
+    found = {"seed": np.int64(3), "count": np.int8(50), "start": np.int32(2), "step": np.int8(100)}
+    found |= {"ways": (np.int8(2), np.int8(4)), "shots": np.uint8(2), "queries": np.int16(3)}
+    plain = {name: int(value) for name, value in found.items() if name != "ways"}
+    assert same(episodes(**found), episodes(**plain, ways=(2, 4)))
+
+
 @pytest.mark.parametrize("meta_batch_size", [1, 7, 30, 64])
 def test_meta_batch_size_does_not_change_the_episodes(meta_batch_size):
     assert same(episodes(), episodes(meta_batch_size=meta_batch_size))

@@ -141,10 +141,92 @@ def test_mixtures_need_different_families(families):
         episodes.mixture(*families)
 
 
-@pytest.mark.parametrize("given", [(1.0,), 3.0, (2.0, 1.0), "uniform"])
+def test_a_mixture_needs_its_key_family():
+    @episodes.family(slope=(0.0, 1.0))
+    def family(x, slope):
+        return slope * x
+
+    with pytest.raises(ValueError, match='Expected families of other names than "family"'):
+        episodes.mixture(sinusoid, family)
+
+
+NO_RANGES = [
+    (5.0, -5.0), (float("nan"), 1.0), (0.0, float("inf")), (-3e38, 3e38), 3.0, (1.0,), (1, 2, 3),
+    "uniform", None, (None, 1), ("0", "1"), (True, True), ((0, 1), (2, 3)), {0: 1},
+    np.array([1.0, 0.0]), np.array([[0.0, 1.0]]), np.array(1.0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("given", NO_RANGES, ids=repr)
 def test_ranges_are_checked(given):
-    with pytest.raises(ValueError, match=r"Expected slope to be \(low, high\)"):
-        episodes.family(slope=given)
+    for name, otherwise in (("slope", '"normal"'), ("inputs", "a function")):
+        message = rf"Expected {name} to be \(low, high\).* or {otherwise}. Received: {name}="
+        with pytest.raises(ValueError, match=message):
+            episodes.family(**{name: given})
+
+
+def test_inputs_are_not_normal_by_a_word():
+    with pytest.raises(ValueError, match=r"Expected inputs to be .* or a function. Received"):
+        episodes.family(inputs="normal")
+
+
+@pytest.mark.parametrize("given", [[0, 2], np.array([0.0, 2.0]), (np.float32(0), np.int64(2))])
+def test_ranges_are_any_two_numbers(given):
+    expected = drawn(episodes.family(inputs=(0.0, 2.0), s=(0.0, 2.0))(lambda x, s: s * x), 5)
+    found = drawn(episodes.family(inputs=given, s=given)(lambda x, s: s * x), 5)
+    assert same(tf.nest.flatten(found), tf.nest.flatten(expected))
+    fixed = episodes.family(inputs=(1, 1))(lambda x: x)
+    assert (drawn(fixed, 5)[0][0] == 1).all()
+
+
+OF_FEWER_ROWS = {
+    "a parameter": lambda x, level: level,
+    "a number": lambda x, level: 2,
+    "one of rank 3": lambda x, level: tf.constant([[[2.0]]]),
+    "float64": lambda x, level: tf.cast(level, tf.float64),
+}
+
+
+@pytest.mark.parametrize("value", OF_FEWER_ROWS.values(), ids=OF_FEWER_ROWS)
+def test_outputs_of_fewer_rows_are_repeated(value):
+    constant = episodes.family(level=(-1.0, 1.0))(value)
+    spec = constant(shots=4, queries=3, meta_batch_size=5).element_spec
+    assert spec.support.y == tf.TensorSpec((5, 4, 1), tf.float32)
+    (x, y, *_), parameters = drawn(constant, 6, shots=4)
+    expected = tf.cast(value(x, parameters["level"]), tf.float32)
+    np.testing.assert_array_equal(y, np.broadcast_to(expected, (6, 4, 1)))
+    mixed, _ = drawn(episodes.mixture(sinusoid, constant), 6, shots=4)
+    assert mixed[1].shape == (6, 4, 1)
+
+
+OF_OTHER_SHAPES = {
+    "two outputs": lambda x, level: tf.concat([x, x], axis=-1),
+    "no last axis": lambda x, level: x[..., 0],
+    "one a task": lambda x, level: level[:, 0, 0],
+    "fewer rows": lambda x, level: x[:, :2],
+}
+
+
+@pytest.mark.parametrize("wrong", OF_OTHER_SHAPES.values(), ids=OF_OTHER_SHAPES)
+def test_outputs_of_other_shapes_are_refused_at_once(wrong):
+    def ray(x, level):
+        return wrong(x, level)
+
+    family = episodes.family(level=(0.0, 1.0))(ray)
+    for made in (family, episodes.mixture(sinusoid, family)):
+        message = r"Expected ray to return a tensor of the shape of x, \(None, 4, 1\)"
+        with pytest.raises(ValueError, match=message):
+            made(shots=4)
+    of_inputs = episodes.family(inputs=wrong, level=(0.0, 1.0))(lambda x, level: x)
+    with pytest.raises(ValueError, match="Expected inputs to return a tensor of the shape of x"):
+        of_inputs(shots=4)
+
+
+def test_numpy_integers_are_integers():
+    found = {"seed": np.int64(3), "count": np.int8(50), "start": np.int32(2), "step": np.int8(100)}
+    found |= {"shots": np.int16(4), "meta_batch_size": np.uint8(7)}
+    assert same(tasks(**found), tasks(**{name: int(value) for name, value in found.items()}))
+    assert same(tasks(seed=np.uint64(2**64 - 1)), tasks(seed=2**64 - 1))
 
 
 @pytest.mark.parametrize(

@@ -70,17 +70,14 @@ def classification(
     learner.evaluate(classification(test, ways=5, shots=1, count=600))
     ```
     """
-    check_stream(meta_batch_size, seed, count, start, step)
+    seed, numbering = check_stream(meta_batch_size, seed, count, start, step)
     ways, shots = _low_high("ways", ways, 2), _low_high("shots", shots, 1)
     queries = check_integer("queries", queries, 1)
     _check_dataset(dataset, ways, shots, queries)
     return stream(
         _row_sampler(dataset, ways, shots, queries, seed),
         _episode_builder(dataset, ways, shots, queries),
-        meta_batch_size=meta_batch_size,
-        count=count,
-        start=start,
-        step=step,
+        **numbering,
     )
 
 

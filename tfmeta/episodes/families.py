@@ -6,6 +6,7 @@ import math
 import tensorflow as tf
 
 from tfmeta.episodes import bits as rng
+from tfmeta.episodes.family_checks import check_families, check_range, in_shape_of
 from tfmeta.episodes.stream import check_stream, stream
 from tfmeta.types import Episode, Examples, check_integer
 
@@ -38,16 +39,21 @@ def family(*, inputs=(-5.0, 5.0), **ranges):
             for a standard normal one.
 
     Returns:
-        A decorator of functions `(x [E, rows, 1], **parameters [E, 1, 1])` to y `[E, rows, 1]`.
+        A decorator of functions `(x [E, rows, 1], **parameters [E, 1, 1])` to y `[E, rows, 1]`;
+        y of fewer rows, such as a parameter alone, is repeated.
 
     Raises:
-        ValueError: a range is none; of the new function, an argument is out of range.
+        ValueError: a range is none; of the new function, an argument is out of range, or its y has
+            another shape than x.
     """
+    if not callable(inputs):
+        inputs = check_range("inputs", inputs, "a function")
     draws = {name: _distribution(name, given) for name, given in ranges.items()}
 
     def draw_inputs(bits, parameters):
         if callable(inputs):
-            return inputs(rng.normal(bits), **parameters)
+            normal = rng.normal(bits)
+            return in_shape_of(normal, inputs(normal, **parameters), "inputs")
         return rng.uniform(bits, *inputs)
 
     def decorate(value):
@@ -77,18 +83,10 @@ def mixture(*families):
         int32, and what each family draws, whether it is the task's or not.
 
     Raises:
-        ValueError: fewer than two families, two of one name, or something else.
+        ValueError: fewer than two families, two of one name, one named "family", or something
+            else.
     """
-    names = [getattr(f, "__name__", repr(f)) for f in families]
-    if (
-        len(families) < 2
-        or len({*names}) < len(names)
-        or not all(hasattr(f, "from_bits") for f in families)
-    ):
-        raise ValueError(
-            "Expected at least two different functions made by tfmeta.episodes.family. Received: "
-            f"{names}."
-        )
+    names = check_families(families)
     counts = [f.draws for f in families]
 
     def draw_parameters(bits):
@@ -116,13 +114,16 @@ def mixture(*families):
 def _episodes_of(value, draws, draw_parameters, draw_inputs):
     """The function that a family is: see `family`."""
 
+    def outputs(x, **parameters):
+        return in_shape_of(x, value(x, **parameters), episodes.__name__)
+
     def episodes(shots=10, queries=10, meta_batch_size=25, seed=0, count=None, *, start=0, step=1):
         shots, queries = check_integer("shots", shots, 1), check_integer("queries", queries, 1)
-        check_stream(meta_batch_size, seed, count, start, step)
+        seed, numbering = check_stream(meta_batch_size, seed, count, start, step)
 
         def examples(bits, parameters):
             x = draw_inputs(tf.transpose(bits)[:, :, tf.newaxis], parameters)
-            return Examples(x, value(x, **parameters), tf.ones_like(x[:, :, 0]))
+            return Examples(x, outputs(x, **parameters), tf.ones_like(x[:, :, 0]))
 
         def sample(numbers):
             bits = rng.random_bits(seed, numbers, draws + shots + queries)
@@ -132,7 +133,7 @@ def _episodes_of(value, draws, draw_parameters, draw_inputs):
             )
             return Episode(examples(support, parameters), examples(query, parameters))
 
-        return stream(sample, meta_batch_size=meta_batch_size, count=count, start=start, step=step)
+        return stream(sample, **numbering)
 
     def parameters(numbers, seed=0):
         """The parameters of tasks, for plots.
@@ -149,17 +150,16 @@ def _episodes_of(value, draws, draw_parameters, draw_inputs):
 
     functools.update_wrapper(episodes, value)
     del episodes.__wrapped__  # its arguments are others
-    episodes.parameters, episodes.value, episodes.inputs = parameters, value, draw_inputs
+    episodes.parameters, episodes.value, episodes.inputs = parameters, outputs, draw_inputs
     episodes.draws, episodes.from_bits = draws, draw_parameters
     return episodes
 
 
 def _distribution(name, given):
-    if given == "normal":
+    if isinstance(given, str) and given == "normal":
         return rng.normal
-    if not (isinstance(given, tuple | list) and len(given) == 2 and given[0] <= given[1]):
-        raise ValueError(f'Expected {name} to be (low, high) or "normal". Received: {given!r}.')
-    return functools.partial(rng.uniform, low=given[0], high=given[1])
+    low, high = check_range(name, given, '"normal"')
+    return functools.partial(rng.uniform, low=low, high=high)
 
 
 @family(amplitude=(0.1, 5.0), phase=(0.0, math.pi))

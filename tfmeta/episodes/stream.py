@@ -44,10 +44,18 @@ def _parallel_map(dataset, function):
 
 
 def check_stream(meta_batch_size, seed, count, start, step):
-    """Raises `ValueError` unless the arguments that every stream has are sound."""
-    check_integer("meta_batch_size", meta_batch_size, 1)
-    check_integer("seed", seed)
-    if count is not None:
-        check_integer("count", count, 1)
-    check_integer("start", start, 0)
-    check_integer("step", step, 1)
+    """The arguments that every stream has, as Python ints: NumPy's overflow.
+
+    Returns:
+        `(seed, numbering)`, the latter a dict of keyword arguments of `stream`.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+    numbering = {
+        "meta_batch_size": check_integer("meta_batch_size", meta_batch_size, 1),
+        "count": None if count is None else check_integer("count", count, 1),
+        "start": check_integer("start", start, 0),
+        "step": check_integer("step", step, 1),
+    }
+    return check_integer("seed", seed), numbering
