@@ -16,6 +16,7 @@ except ImportError as error:
 from tfmeta.learners import MetaModel
 from tfmeta.tuning import trials
 from tfmeta.tuning.folder import Folder
+from tfmeta.tuning.grid import restore_grid
 
 
 class MetaHyperModel(keras_tuner.HyperModel):
@@ -184,7 +185,7 @@ def _copied(value):
 
 
 def _check_folders():
-    """Let every tuner of a `MetaHyperModel` look at its folder when it is made.
+    """Let every tuner of a `MetaHyperModel` look at its folder when it is made, to go on or not.
 
     keras-tuner loads a project of the same name without asking the hypermodel anything: a finished
     one would answer with another run's result, and trials of another tuner id are overwritten.
@@ -201,6 +202,7 @@ def _check_folders():
         folder.check(hypermodel.description())
         if tuner.oracle is oracle:  # a worker's is the chief's, which has looked already
             folder.check_loaded(oracle, given)
+            restore_grid(oracle)
 
     keras_tuner.Tuner.__init__ = make_and_check
 
