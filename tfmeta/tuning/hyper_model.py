@@ -35,7 +35,8 @@ class MetaHyperModel(keras_tuner.HyperModel):
     untrained network without adaptation. A Bayesian search, which cannot take NaN, goes on.
 
     A tuner refuses a folder that holds trials of another learner, fixed arguments, search
-    space, objective, loss, optimizer or shapes of weights.
+    space, objective, loss, optimizer (their arguments count), seed or shapes of weights. It cannot
+    tell other episodes: the validation episodes are yours to keep the same.
 
     Args:
         learner: a class of learners, such as `tfmeta.learners.MAML`.
@@ -162,9 +163,10 @@ class MetaHyperModel(keras_tuner.HyperModel):
         return {
             "learner": keras.saving.get_registered_name(self.learner),
             "fixed": self.fixed,
+            "seed": self.seed,
             "space": {p["config"]["name"]: p for p in hp.get_config()["space"]},
             "loss": learner.loss,
-            "optimizer": type(learner.optimizer).__name__,
+            "optimizer": learner.optimizer,
             "weights": [tuple(v.shape) for v in learner.variables],
         }
 
