@@ -34,6 +34,26 @@ def test_objectives(name, tmp_path):
         search(tuner_of(tmp_path, objective=name))
 
 
+@pytest.mark.parametrize("rates", [(0.01,), (1e30,)], ids=["trains", "diverges"])
+def test_a_wrong_objective_and_then_the_right_one(rates, tmp_path):
+    hp = keras_tuner.HyperParameters()
+    hp.Choice("inner_learning_rate", rates)
+    with pytest.raises(ValueError, match="Expected the objective"):
+        search(tuner_of(tmp_path, objective="val_accuracy", hyperparameters=hp))
+    if rates == (0.01,):
+        trials = search(tuner_of(tmp_path, hyperparameters=hp))
+        assert [trial.status for trial in trials.values()] == ["COMPLETED"]
+
+
+@pytest.mark.parametrize("by", ["place", "name"])
+def test_validation_episodes_by_place(by, tmp_path):
+    given = ((searches.VALIDATION,), {}) if by == "place" else ((), {"y": searches.VALIDATION})
+    tuner = tuner_of(tmp_path, max_trials=3)
+    with pytest.raises(ValueError, match=r"by name: tuner.search.episodes, validation_data="):
+        tuner.search(searches.TRAIN, *given[0], steps_per_epoch=2, verbose=0, **given[1])
+    assert len(tuner.oracle.trials) == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

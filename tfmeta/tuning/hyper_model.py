@@ -118,13 +118,14 @@ class MetaHyperModel(keras_tuner.HyperModel):
         hp.merge(tuned, overwrite=False)
         return arguments | self.fixed
 
-    def fit(self, hp, model, x=None, *, validation_data=None, callbacks=(), **kwargs):
+    def fit(self, hp, model, x=None, *others, validation_data=None, callbacks=(), **kwargs):
         """Train and score one trial; called by the tuner.
 
         Args:
             hp: the trial's `HyperParameters`.
             model: what `build` returned.
             x: endless or finite training episodes, as in `learner.fit`.
+            *others: nothing; all else is given by name.
             validation_data: a finite data set of episodes.
             callbacks: the tuner's, which tell its folder and objective, and others.
             **kwargs: `steps_per_epoch`, `epochs` and others, as in `learner.fit`.
@@ -137,24 +138,28 @@ class MetaHyperModel(keras_tuner.HyperModel):
                 ends the search, and trials that were finished before are kept.
         """
         with trials.ends_the_search():
+            trials.check_names(others, kwargs)
             trials.check_episodes(model, x, validation_data, kwargs.get("steps_per_epoch"))
         tuner = next((c.tuner for c in callbacks if hasattr(c, "tuner")), None)
-        if tuner is not None:
-            with trials.ends_the_search():
-                Folder(tuner).claim(self.description())
         x = trials.after_epochs(x, kwargs.get("initial_epoch"), kwargs.get("steps_per_epoch"))
         try:
             if tuner is not None:
                 with trials.ends_the_search():
                     trials.check_objective(model, validation_data, tuner.oracle.objective)
+                    Folder(tuner).claim(self.description())
             return model.fit(x, validation_data=validation_data, callbacks=callbacks, **kwargs)
         except FloatingPointError as error:
             if tuner is None:
                 raise
-            untrained, objective = self.build(hp), tuner.oracle.objective
+            return self._score_diverged(hp, tuner, validation_data, callbacks, error)
+
+    def _score_diverged(self, hp, tuner, validation_data, callbacks, error):
+        untrained, objective = self.build(hp), tuner.oracle.objective
+        with trials.ends_the_search():
             scores = trials.score_diverged(untrained, validation_data, objective, error)
-            trials.keep_checkpoint(callbacks, untrained, scores)
-            return scores
+            Folder(tuner).claim(self.description())  # the check of the objective may have diverged
+        trials.keep_checkpoint(callbacks, untrained, scores)
+        return scores
 
     def description(self):
         """What two runs that share a folder must agree on, a dict."""
