@@ -54,9 +54,46 @@ def test_validation_episodes_by_place(by, tmp_path):
     assert len(tuner.oracle.trials) == 1
 
 
+def test_a_network_function_that_returns_nothing(tmp_path):
+    with pytest.raises(keras_tuner.errors.FatalValueError, match=r"keras.Model. Received: None"):
+        tuner_of(tmp_path, hypermodel(network=lambda: None))
+
+
+def test_a_class_without_layers(tmp_path):
+    class Bare(tfmeta.learners.MAML):
+        def __init__(self, **kwargs):
+            super().__init__(None, **kwargs)
+
+    tuner = tuner_of(tmp_path, hypermodel(Bare, None), max_trials=3)
+    with pytest.raises(keras_tuner.errors.FatalValueError, match="Expected a network"):
+        search(tuner)
+    assert len(tuner.oracle.trials) == 1
+
+
+def test_the_same_network_in_each_trial(tmp_path):
+    whole, part, unbuilt = searches.network(), searches.network(), keras.Sequential()
+    unbuilt.add(keras.layers.Dense(1))
+
+    class Shared(tfmeta.learners.MAML):
+        def __init__(self, **kwargs):
+            super().__init__(whole, **kwargs)
+
+    for same in (
+        {"network": lambda: whole},
+        {"network": lambda: unbuilt},
+        {"network": lambda: keras.Sequential([part, keras.layers.Dense(1)])},
+        {"learner": Shared, "network": None},
+    ):
+        with pytest.raises(keras_tuner.errors.FatalValueError, match="new network with new weig"):
+            tuner_of(tmp_path, hypermodel(**same))
+    part.trainable = False
+    tuner_of(tmp_path, hypermodel(network=lambda: keras.Sequential([part, keras.layers.Dense(1)])))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ({"network": None}, "MAML has no layers of its own"),
         ({"learner": tfmeta.learners.MAML(searches.network())}, "Expected a class of learners"),
         ({"learner": keras.Model}, "Expected a class of learners"),
         ({"network": searches.network()}, "makes a new network for each trial"),

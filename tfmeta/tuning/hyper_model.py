@@ -13,8 +13,7 @@ except ImportError as error:
         "Expected keras-tuner and tensorboard, to tune: pip install tfmeta[tuner]"
     ) from error
 
-from tfmeta.learners import MetaModel
-from tfmeta.tuning import trials
+from tfmeta.tuning import checks, trials
 from tfmeta.tuning.folder import Folder
 from tfmeta.tuning.grid import restore_grid
 
@@ -40,8 +39,8 @@ class MetaHyperModel(keras_tuner.HyperModel):
 
     Args:
         learner: a class of learners, such as `tfmeta.learners.MAML`.
-        network: function without arguments, or of `hp`, that makes a new `keras.Model`; None for
-            a class with layers of its own.
+        network: function without arguments, or of `hp`, that makes a new `keras.Model` with new
+            weights; None for a class with layers of its own.
         compile: arguments of `learner.compile`, a dict with "loss", or a function without
             arguments, or of `hp`, that returns one: this tunes the outer learning rate.
         fixed: dict of arguments of the learner that are not tuned.
@@ -71,43 +70,35 @@ class MetaHyperModel(keras_tuner.HyperModel):
 
     def __init__(self, learner, network=None, *, compile, fixed=None, seed=0, **kwargs):
         super().__init__(**kwargs)
-        if not (isinstance(learner, type) and issubclass(learner, MetaModel)):
-            raise ValueError(
-                "Expected a class of learners, such as tfmeta.learners.MAML. Received: "
-                f"{learner!r}. Pass the class itself; it is made anew in each trial."
-            )
-        if network is not None and (isinstance(network, keras.Model) or not callable(network)):
-            raise ValueError(
-                "Expected network to be a function that makes a new network for each trial. "
-                f"Received: {network!r}. Pass lambda: tfmeta.networks.mlp((1,), 1), say."
-            )
-        if not callable(compile) and not (isinstance(compile, dict) and "loss" in compile):
-            raise ValueError(
-                "Expected compile to be a dict of arguments of learner.compile with a 'loss', or "
-                f'a function that returns one. Received: {compile!r}. Pass {{"loss": "mse"}}, say.'
-            )
-        if not isinstance(fixed or {}, dict):
-            raise ValueError(f"Expected fixed to be a dict of arguments. Received: {fixed!r}.")
+        checks.check_arguments(learner, network, compile, fixed)
         self.learner, self.network, self.compile = learner, network, compile
         self.fixed, self.seed = dict(fixed or {}), seed
+        self._networks = checks.NewNetworks()
 
     def build(self, hp):
         """A new, compiled learner with the arguments of one trial."""
         if self.seed is not None:
             keras.utils.set_random_seed(self.seed)
+        learner = self._make(hp)
+        with trials.ends_the_search():
+            self._networks.check(learner)
+        learner.compile(**keras.tree.map_structure(_copied, _call(self.compile, hp)))
+        if learner.built:  # so that a checkpoint's optimizer has a place to go
+            learner.optimizer.build(learner.trainable_variables)
+        return learner
+
+    def _make(self, hp):
         arguments = self._arguments(hp)
         networks = () if self.network is None else (_call(self.network, hp),)
+        with trials.ends_the_search():
+            checks.check_made(*networks)
         try:
-            learner = self.learner(*networks, **arguments)
+            return self.learner(*networks, **arguments)
         except TypeError as error:
             raise ValueError(
                 f"Expected arguments of {self.learner.__name__} in `fixed`, and from its "
                 f"search_space. Received: {sorted(arguments)}: {error}"
             ) from error
-        learner.compile(**keras.tree.map_structure(_copied, _call(self.compile, hp)))
-        if learner.built:  # so that a checkpoint's optimizer has a place to go
-            learner.optimizer.build(learner.trainable_variables)
-        return learner
 
     def _arguments(self, hp):
         """The learner's arguments; declares those that are tuned."""

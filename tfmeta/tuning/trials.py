@@ -14,7 +14,7 @@ def ends_the_search():
     """Bad input is bad in every trial: stop at once, where keras-tuner would go on to the next."""
     try:
         yield
-    except ValueError as error:
+    except (ValueError, NotImplementedError) as error:
         raise keras_tuner.errors.FatalValueError(str(error)) from error
 
 
