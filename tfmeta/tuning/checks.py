@@ -4,7 +4,7 @@ import weakref
 
 import keras
 
-from tfmeta.learners import MetaModel
+from tfmeta.learners import MetaModel, SimpleShot
 
 
 def check_arguments(learner, network, compile, fixed):
@@ -21,11 +21,18 @@ def check_arguments(learner, network, compile, fixed):
 
 
 def check_learner(learner):
-    """Raise a ValueError unless `learner` is a class that can be tuned."""
+    """Raise a ValueError unless `learner` is a class that is trained on episodes."""
     if not (isinstance(learner, type) and issubclass(learner, MetaModel)):
         raise ValueError(
             "Expected a class of learners, such as tfmeta.learners.MAML. Received: "
             f"{learner!r}. Pass the class itself; it is made anew in each trial."
+        )
+    if issubclass(learner, SimpleShot):
+        raise ValueError(
+            f"Expected a learner that is trained on episodes. Received: {learner.__name__}, whose "
+            "network learns class labels, and whose transforms differ after `center_on` only. "
+            "Write a keras_tuner.HyperModel: its build(hp) makes the learner, and its fit(...) "
+            "pretrains and centres it and returns the scores of the validation episodes."
         )
 
 

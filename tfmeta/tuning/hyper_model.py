@@ -37,6 +37,10 @@ class MetaHyperModel(keras_tuner.HyperModel):
     space, objective, loss, optimizer (their arguments count), seed or shapes of weights. It cannot
     tell other episodes: the validation episodes are yours to keep the same.
 
+    All learners are trained on episodes here. One that is pretrained on class labels (`Baseline`,
+    `BaselinePlusPlus`) takes a `keras_tuner.HyperModel` of your own, with the pretraining in its
+    `fit`; `SimpleShot`, whose search space means nothing without `center_on`, is refused.
+
     Args:
         learner: a class of learners, such as `tfmeta.learners.MAML`.
         network: function without arguments, or of `hp`, that makes a new `keras.Model` with new
