@@ -18,8 +18,8 @@ def restore_grid(oracle):
     if not isinstance(oracle, GridSearchOracle):
         return
     _run_lost_trials_again(oracle)
-    compare = functools.cmp_to_key(oracle._compare)
-    ids = sorted(oracle.trials, key=lambda trial_id: compare(_all_values(oracle, trial_id)))
+    place = functools.cmp_to_key(oracle._compare)
+    ids = sorted(oracle.trials, key=lambda i: place(oracle.trials[i].hyperparameters.values))
     oracle._ordered_ids = type(oracle._ordered_ids)()
     for trial_id in ids:
         oracle._ordered_ids.insert(trial_id)
@@ -33,9 +33,3 @@ def _run_lost_trials_again(oracle):
     lost = sorted(oracle.trials.keys() - known)
     oracle.start_order += lost
     oracle._retry_queue += lost
-
-
-def _all_values(oracle, trial_id):
-    """A trial's values; what was declared after it began counts as its default, which is first."""
-    defaults = {parameter.name: parameter.default for parameter in oracle.get_space().space}
-    return defaults | oracle.trials[trial_id].hyperparameters.values
