@@ -21,6 +21,14 @@ def hypermodel(learner=tfmeta.learners.MAML, network=network, compile=COMPILE, *
     return tfmeta.tuning.MetaHyperModel(learner, network, compile=compile, **kwargs)
 
 
+def tuner_of(folder, model=None, **kwargs):
+    """A random search of one trial."""
+    import keras_tuner
+
+    kwargs = {"objective": "val_loss", "max_trials": 1, "seed": 1} | kwargs
+    return keras_tuner.RandomSearch(model or hypermodel(), directory=folder, **kwargs)
+
+
 def search(tuner, **kwargs):
     """Search, and return `{trial id: trial}`."""
     tuner.search(TRAIN, **OPTIONS | kwargs)

@@ -11,92 +11,7 @@ import tfmeta
 keras_tuner = pytest.importorskip("keras_tuner")
 pytest.importorskip("tensorboard", reason="keras-tuner imports it in every trial")
 from tuning import searches
-from tuning.searches import COMPILE, hypermodel, search
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A finished search."""
-    path = tmp_path_factory.mktemp("searches")
-    search(tuner_of(path))
-    return path
-
-
-def tuner_of(folder, model=None, **kwargs):
-    kwargs = {"objective": "val_loss", "max_trials": 1, "seed": 1} | kwargs
-    return keras_tuner.RandomSearch(model or hypermodel(), directory=folder, **kwargs)
-
-
-def everything(folder):
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-@pytest.mark.parametrize(
-    ("changes", "options", "message"),
-    [
-        ({"learner": tfmeta.learners.ANIL}, {}, "learner tfmeta>MAML there, tfmeta>ANIL here"),
-        ({"fixed": {"inner_steps": 2, "first_order": True}}, {}, "'inner_steps': 1} there"),
-        ({"fixed": {"inner_steps": 1}}, {}, "space .*first_order"),
-        ({"compile": COMPILE | {"loss": "mae"}}, {}, "loss mse there, mae here"),
-        ({"compile": COMPILE | {"optimizer": "sgd"}}, {}, "optimizer Adam there, SGD here"),
-        ({"network": lambda: tfmeta.networks.mlp((1,), 1, (5,))}, {}, "weights"),
-        ({}, {"objective": keras_tuner.Objective("val_loss_before", "min")}, "val_loss_before"),
-    ],
-)
-def test_a_folder_of_another_run(folder, changes, options, message):
-    before = everything(folder)
-    with pytest.raises(ValueError, match=message) as error:
-        tuner_of(folder, hypermodel(**changes), **options)
-    assert "Nothing was changed" in str(error.value)
-    assert everything(folder) == before
-
-
-def test_a_folder_of_other_ranges(folder):
-    hp = keras_tuner.HyperParameters()
-    hp.Float("inner_learning_rate", 0.1, 0.2)
-    before = everything(folder)
-    with pytest.raises(ValueError, match=r"'inner_learning_rate' is .* here it is"):
-        tuner_of(folder, hyperparameters=hp)
-    assert everything(folder) == before
-
-
-def test_a_folder_of_another_tuner(folder):
-    with pytest.raises(ValueError, match="tuner RandomSearch there, GridSearch here"):
-        keras_tuner.GridSearch(hypermodel(), objective="val_loss", directory=folder)
-
-
-@pytest.mark.parametrize(
-    ("fixed", "message"),
-    [({"inner_steps": 3}, "trials of another one"), (None, "another KERASTUNER_TUNER_ID")],
-)
-def test_a_tuner_of_another_name(folder, fixed, message, monkeypatch):
-    """keras-tuner would load nothing, and write its trials over those that are there."""
-    monkeypatch.setenv("KERASTUNER_TUNER_ID", "another")
-    before = everything(folder)
-    with pytest.raises(ValueError, match=message):
-        tuner_of(folder, hypermodel(fixed=fixed) if fixed else None)
-    assert everything(folder) == before
-
-
-def test_a_worker_meets_another_run_in_a_trial(tmp_path):
-    """Two tuners that were made at the same time, before any of them wrote to the folder."""
-    tuners = [tuner_of(tmp_path, hypermodel(fixed={"inner_steps": i})) for i in (1, 2)]
-    search(tuners[0])
-    with pytest.raises(ValueError, match="trials of another one"):
-        search(tuners[1])
-
-
-def test_the_same_run_goes_on(folder):
-    trials = tuner_of(folder).oracle.trials
-    assert [trial.status for trial in trials.values()] == ["COMPLETED"]
-    assert tuner_of(folder).get_best_models()
-
-
-@pytest.mark.slow
-def test_overwrite_begins_anew(tmp_path):
-    search(tuner_of(tmp_path))
-    tuner = tuner_of(tmp_path, hypermodel(fixed={"inner_steps": 2}), overwrite=True)
-    assert len(search(tuner)) == 1
+from tuning.searches import hypermodel, search, tuner_of
 
 
 @pytest.mark.parametrize(
@@ -119,9 +34,67 @@ def test_objectives(name, tmp_path):
         search(tuner_of(tmp_path, objective=name))
 
 
+@pytest.mark.parametrize("rates", [(0.01,), (1e30,)], ids=["trains", "diverges"])
+def test_a_wrong_objective_and_then_the_right_one(rates, tmp_path):
+    hp = keras_tuner.HyperParameters()
+    hp.Choice("inner_learning_rate", rates)
+    with pytest.raises(ValueError, match="Expected the objective"):
+        search(tuner_of(tmp_path, objective="val_accuracy", hyperparameters=hp))
+    if rates == (0.01,):
+        trials = search(tuner_of(tmp_path, hyperparameters=hp))
+        assert [trial.status for trial in trials.values()] == ["COMPLETED"]
+
+
+@pytest.mark.parametrize("by", ["place", "name"])
+def test_validation_episodes_by_place(by, tmp_path):
+    given = ((searches.VALIDATION,), {}) if by == "place" else ((), {"y": searches.VALIDATION})
+    tuner = tuner_of(tmp_path, max_trials=3)
+    with pytest.raises(ValueError, match=r"by name: tuner.search.episodes, validation_data="):
+        tuner.search(searches.TRAIN, *given[0], steps_per_epoch=2, verbose=0, **given[1])
+    assert len(tuner.oracle.trials) == 1
+
+
+def test_a_network_function_that_returns_nothing(tmp_path):
+    with pytest.raises(keras_tuner.errors.FatalValueError, match=r"keras.Model. Received: None"):
+        tuner_of(tmp_path, hypermodel(network=lambda: None))
+
+
+def test_a_class_without_layers(tmp_path):
+    class Bare(tfmeta.learners.MAML):
+        def __init__(self, **kwargs):
+            super().__init__(None, **kwargs)
+
+    tuner = tuner_of(tmp_path, hypermodel(Bare, None), max_trials=3)
+    with pytest.raises(keras_tuner.errors.FatalValueError, match="Expected a network"):
+        search(tuner)
+    assert len(tuner.oracle.trials) == 1
+
+
+def test_the_same_network_in_each_trial(tmp_path):
+    whole, part, unbuilt = searches.network(), searches.network(), keras.Sequential()
+    unbuilt.add(keras.layers.Dense(1))
+
+    class Shared(tfmeta.learners.MAML):
+        def __init__(self, **kwargs):
+            super().__init__(whole, **kwargs)
+
+    for same in (
+        {"network": lambda: whole},
+        {"network": lambda: unbuilt},
+        {"network": lambda: keras.Sequential([part, keras.layers.Dense(1)])},
+        {"learner": Shared, "network": None},
+    ):
+        with pytest.raises(keras_tuner.errors.FatalValueError, match="new network with new weig"):
+            tuner_of(tmp_path, hypermodel(**same))
+    part.trainable = False
+    tuner_of(tmp_path, hypermodel(network=lambda: keras.Sequential([part, keras.layers.Dense(1)])))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ({"network": None}, "MAML has no layers of its own"),
+        ({"learner": tfmeta.learners.SimpleShot}, "build.hp. makes the learner, and its fit"),
         ({"learner": tfmeta.learners.MAML(searches.network())}, "Expected a class of learners"),
         ({"learner": keras.Model}, "Expected a class of learners"),
         ({"network": searches.network()}, "makes a new network for each trial"),

@@ -195,6 +195,33 @@ def test_a_plain_build_function(tmp_path):
         random_search(tmp_path)
 
 
+def test_a_pretrained_learner_takes_a_hypermodel_of_ones_own(tmp_path):
+    """As the error says that refuses SimpleShot."""
+    base = tfmeta.datasets.from_arrays(np.eye(4)[[0, 1, 2, 3] * 3] + 1, [0, 1, 2, 3] * 3)
+    episodes = tfmeta.episodes.classification(
+        base, ways=3, shots=1, queries=1, meta_batch_size=2, count=4
+    )
+
+    class Pretrained(keras_tuner.HyperModel):
+        def build(self, hp):
+            arguments = tfmeta.learners.SimpleShot.search_space(hp)
+            learner = tfmeta.learners.SimpleShot(tfmeta.networks.mlp((4,), 3), **arguments)
+            learner.compile(loss=tasks.CROSSENTROPY, run_eagerly=True)
+            return learner
+
+        def fit(self, hp, learner, *args, validation_data, **kwargs):
+            classifier = learner.classifier(base.num_classes)
+            classifier.compile("adam", tasks.CROSSENTROPY, run_eagerly=True)
+            classifier.fit(tfmeta.datasets.labelled(base, 4), verbose=0)
+            learner.center_on(base)
+            return learner.evaluate(validation_data, verbose=0, return_dict=True)["loss"]
+
+    tuner = keras_tuner.GridSearch(Pretrained(), directory=tmp_path)
+    tuner.search(validation_data=episodes, verbose=0)
+    scores = completed(tuner.oracle.trials)
+    assert len(set(scores.values())) == 3, "each transform scores something else"
+
+
 @pytest.mark.parametrize(
     "how",
     [

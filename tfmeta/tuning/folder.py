@@ -1,8 +1,12 @@
 """The folder of a tuner: of this run, or of another one."""
 
+import contextlib
 import json
 import os
 import pathlib
+
+import keras
+import numpy as np
 
 FILE = "tfmeta.json"
 ADVICE = (
@@ -87,17 +91,39 @@ class Folder:
 
 
 def _as_json(value):
-    """What `value` becomes in a file; objects become their names, without an address."""
+    """What `value` becomes in a file, the same in each process."""
+    return json.loads(json.dumps(value, default=_described))
 
-    def name(thing):
-        return getattr(thing, "__name__", type(thing).__name__)
 
-    return json.loads(json.dumps(value, default=name))
+def _described(thing):
+    """What is no JSON: a number as a number, others by class and arguments, never an address."""
+    thing = thing.numpy() if hasattr(thing, "numpy") else thing  # a tensor or variable
+    if isinstance(thing, (np.generic, np.ndarray)):
+        return thing.tolist()
+    # A layer's arguments hold automatic names, of which each process has others.
+    if hasattr(thing, "get_config") and not isinstance(thing, (type, keras.Layer)):
+        with contextlib.suppress(NotImplementedError, OSError):  # of a function without source
+            # Keras's Huber loss leaves its delta out of its config.
+            config = thing.get_config() | getattr(thing, "_fn_kwargs", {})
+            return {"class": type(thing).__name__} | _without_names(config)
+    return getattr(thing, "__name__", type(thing).__name__)
+
+
+def _without_names(config):
+    """A Keras config without automatic names and the code of functions."""
+    if isinstance(config, dict):
+        if config.get("class_name") == "__lambda__":
+            return "<lambda>"
+        return {key: _without_names(part) for key, part in config.items() if key != "name"}
+    if isinstance(config, (list, tuple)):
+        return [_without_names(part) for part in config]
+    return config
 
 
 def _difference(key, there, here):
-    there, here = there.get(key), here[key]
+    there, here = there.get(key, "not noted"), here[key]
     if isinstance(there, dict) and isinstance(here, dict):
         keys = sorted(k for k in there.keys() | here.keys() if there.get(k) != here.get(k))
+        keys = ["class"] if "class" in keys else keys  # of two classes, no more
         there, here = ({k: part[k] for k in keys if k in part} for part in (there, here))
     return f"{key} {there} there, {here} here"

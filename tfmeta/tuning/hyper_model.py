@@ -13,9 +13,9 @@ except ImportError as error:
         "Expected keras-tuner and tensorboard, to tune: pip install tfmeta[tuner]"
     ) from error
 
-from tfmeta.learners import MetaModel
-from tfmeta.tuning import trials
+from tfmeta.tuning import checks, trials
 from tfmeta.tuning.folder import Folder
+from tfmeta.tuning.grid import restore_grid
 
 
 class MetaHyperModel(keras_tuner.HyperModel):
@@ -34,12 +34,17 @@ class MetaHyperModel(keras_tuner.HyperModel):
     untrained network without adaptation. A Bayesian search, which cannot take NaN, goes on.
 
     A tuner refuses a folder that holds trials of another learner, fixed arguments, search
-    space, objective, loss, optimizer or shapes of weights.
+    space, objective, loss, optimizer (their arguments count), seed or shapes of weights. It cannot
+    tell other episodes: the validation episodes are yours to keep the same.
+
+    All learners are trained on episodes here. One that is pretrained on class labels (`Baseline`,
+    `BaselinePlusPlus`) takes a `keras_tuner.HyperModel` of your own, with the pretraining in its
+    `fit`; `SimpleShot`, whose search space means nothing without `center_on`, is refused.
 
     Args:
         learner: a class of learners, such as `tfmeta.learners.MAML`.
-        network: function without arguments, or of `hp`, that makes a new `keras.Model`; None for
-            a class with layers of its own.
+        network: function without arguments, or of `hp`, that makes a new `keras.Model` with new
+            weights; None for a class with layers of its own.
         compile: arguments of `learner.compile`, a dict with "loss", or a function without
             arguments, or of `hp`, that returns one: this tunes the outer learning rate.
         fixed: dict of arguments of the learner that are not tuned.
@@ -69,43 +74,35 @@ class MetaHyperModel(keras_tuner.HyperModel):
 
     def __init__(self, learner, network=None, *, compile, fixed=None, seed=0, **kwargs):
         super().__init__(**kwargs)
-        if not (isinstance(learner, type) and issubclass(learner, MetaModel)):
-            raise ValueError(
-                "Expected a class of learners, such as tfmeta.learners.MAML. Received: "
-                f"{learner!r}. Pass the class itself; it is made anew in each trial."
-            )
-        if network is not None and (isinstance(network, keras.Model) or not callable(network)):
-            raise ValueError(
-                "Expected network to be a function that makes a new network for each trial. "
-                f"Received: {network!r}. Pass lambda: tfmeta.networks.mlp((1,), 1), say."
-            )
-        if not callable(compile) and not (isinstance(compile, dict) and "loss" in compile):
-            raise ValueError(
-                "Expected compile to be a dict of arguments of learner.compile with a 'loss', or "
-                f'a function that returns one. Received: {compile!r}. Pass {{"loss": "mse"}}, say.'
-            )
-        if not isinstance(fixed or {}, dict):
-            raise ValueError(f"Expected fixed to be a dict of arguments. Received: {fixed!r}.")
+        checks.check_arguments(learner, network, compile, fixed)
         self.learner, self.network, self.compile = learner, network, compile
         self.fixed, self.seed = dict(fixed or {}), seed
+        self._networks = checks.NewNetworks()
 
     def build(self, hp):
         """A new, compiled learner with the arguments of one trial."""
         if self.seed is not None:
             keras.utils.set_random_seed(self.seed)
+        learner = self._make(hp)
+        with trials.ends_the_search():
+            self._networks.check(learner)
+        learner.compile(**keras.tree.map_structure(_copied, _call(self.compile, hp)))
+        if learner.built:  # so that a checkpoint's optimizer has a place to go
+            learner.optimizer.build(learner.trainable_variables)
+        return learner
+
+    def _make(self, hp):
         arguments = self._arguments(hp)
         networks = () if self.network is None else (_call(self.network, hp),)
+        with trials.ends_the_search():
+            checks.check_made(*networks)
         try:
-            learner = self.learner(*networks, **arguments)
+            return self.learner(*networks, **arguments)
         except TypeError as error:
             raise ValueError(
                 f"Expected arguments of {self.learner.__name__} in `fixed`, and from its "
                 f"search_space. Received: {sorted(arguments)}: {error}"
             ) from error
-        learner.compile(**keras.tree.map_structure(_copied, _call(self.compile, hp)))
-        if learner.built:  # so that a checkpoint's optimizer has a place to go
-            learner.optimizer.build(learner.trainable_variables)
-        return learner
 
     def _arguments(self, hp):
         """The learner's arguments; declares those that are tuned."""
@@ -116,13 +113,14 @@ class MetaHyperModel(keras_tuner.HyperModel):
         hp.merge(tuned, overwrite=False)
         return arguments | self.fixed
 
-    def fit(self, hp, model, x=None, *, validation_data=None, callbacks=(), **kwargs):
+    def fit(self, hp, model, x=None, *others, validation_data=None, callbacks=(), **kwargs):
         """Train and score one trial; called by the tuner.
 
         Args:
             hp: the trial's `HyperParameters`.
             model: what `build` returned.
             x: endless or finite training episodes, as in `learner.fit`.
+            *others: nothing; all else is given by name.
             validation_data: a finite data set of episodes.
             callbacks: the tuner's, which tell its folder and objective, and others.
             **kwargs: `steps_per_epoch`, `epochs` and others, as in `learner.fit`.
@@ -135,24 +133,28 @@ class MetaHyperModel(keras_tuner.HyperModel):
                 ends the search, and trials that were finished before are kept.
         """
         with trials.ends_the_search():
+            trials.check_names(others, kwargs)
             trials.check_episodes(model, x, validation_data, kwargs.get("steps_per_epoch"))
         tuner = next((c.tuner for c in callbacks if hasattr(c, "tuner")), None)
-        if tuner is not None:
-            with trials.ends_the_search():
-                Folder(tuner).claim(self.description())
         x = trials.after_epochs(x, kwargs.get("initial_epoch"), kwargs.get("steps_per_epoch"))
         try:
             if tuner is not None:
                 with trials.ends_the_search():
                     trials.check_objective(model, validation_data, tuner.oracle.objective)
+                    Folder(tuner).claim(self.description())
             return model.fit(x, validation_data=validation_data, callbacks=callbacks, **kwargs)
         except FloatingPointError as error:
             if tuner is None:
                 raise
-            untrained, objective = self.build(hp), tuner.oracle.objective
+            return self._score_diverged(hp, tuner, validation_data, callbacks, error)
+
+    def _score_diverged(self, hp, tuner, validation_data, callbacks, error):
+        untrained, objective = self.build(hp), tuner.oracle.objective
+        with trials.ends_the_search():
             scores = trials.score_diverged(untrained, validation_data, objective, error)
-            trials.keep_checkpoint(callbacks, untrained, scores)
-            return scores
+            Folder(tuner).claim(self.description())  # the check of the objective may have diverged
+        trials.keep_checkpoint(callbacks, untrained, scores)
+        return scores
 
     def description(self):
         """What two runs that share a folder must agree on, a dict."""
@@ -161,9 +163,10 @@ class MetaHyperModel(keras_tuner.HyperModel):
         return {
             "learner": keras.saving.get_registered_name(self.learner),
             "fixed": self.fixed,
+            "seed": self.seed,
             "space": {p["config"]["name"]: p for p in hp.get_config()["space"]},
             "loss": learner.loss,
-            "optimizer": type(learner.optimizer).__name__,
+            "optimizer": learner.optimizer,
             "weights": [tuple(v.shape) for v in learner.variables],
         }
 
@@ -184,7 +187,7 @@ def _copied(value):
 
 
 def _check_folders():
-    """Let every tuner of a `MetaHyperModel` look at its folder when it is made.
+    """Let every tuner of a `MetaHyperModel` look at its folder when it is made, to go on or not.
 
     keras-tuner loads a project of the same name without asking the hypermodel anything: a finished
     one would answer with another run's result, and trials of another tuner id are overwritten.
@@ -201,6 +204,7 @@ def _check_folders():
         folder.check(hypermodel.description())
         if tuner.oracle is oracle:  # a worker's is the chief's, which has looked already
             folder.check_loaded(oracle, given)
+            restore_grid(oracle)
 
     keras_tuner.Tuner.__init__ = make_and_check
 

@@ -14,8 +14,18 @@ def ends_the_search():
     """Bad input is bad in every trial: stop at once, where keras-tuner would go on to the next."""
     try:
         yield
-    except ValueError as error:
+    except (ValueError, NotImplementedError) as error:
         raise keras_tuner.errors.FatalValueError(str(error)) from error
+
+
+def check_names(others, kwargs):
+    """Raise a ValueError if `tuner.search` was given more than the training episodes by place."""
+    if others or kwargs.get("y") is not None:
+        raise ValueError(
+            "Expected the training episodes alone, and all else by name. Received: a second "
+            f"argument of type {type(others[0] if others else kwargs['y']).__name__}. Pass "
+            "validation episodes by name: tuner.search(episodes, validation_data=...)."
+        )
 
 
 def check_episodes(learner, episodes, validation_data, steps_per_epoch):
@@ -50,7 +60,10 @@ def after_epochs(episodes, epochs, steps_per_epoch):
 def check_objective(learner, validation_data, objective):
     """Raise a ValueError before training if an objective is no score of the validation episodes."""
     scores = learner.evaluate(validation_data.take(1), verbose=0, return_dict=True)
-    known = [f"val_{name}" for name in scores]
+    _check_is_score([f"val_{name}" for name in scores], objective)
+
+
+def _check_is_score(known, objective):
     wanted = getattr(objective, "name_to_direction", [objective.name])
     if not set(wanted) <= set(known):
         raise ValueError(
@@ -75,6 +88,9 @@ def score_diverged(untrained, validation_data, objective, error):
 
     Returns:
         The scores of the untrained network, without inner steps where there are some.
+
+    Raises:
+        ValueError: the objective is none of them.
     """
     if hasattr(untrained, "evaluation_steps"):
         untrained.evaluation_steps = 0
@@ -83,6 +99,7 @@ def score_diverged(untrained, validation_data, objective, error):
     except FloatingPointError as worse:
         raise keras_tuner.errors.FailedTrialError(str(worse)) from error
     scores = {f"val_{name}": float(value) for name, value in scores.items()}
+    _check_is_score(list(scores), objective)
     scores[objective.name] = objective.get_value(scores)  # also of several objectives
     warnings.warn(
         f"A trial diverged: {error} It scores {objective.name} = {scores[objective.name]:.4g}, "
