@@ -166,10 +166,14 @@ def check_integer(name, value, minimum=None):
     return int(value)
 
 
+def is_number(value):
+    """True for a real number, which a bool is not."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
 def check_number(name, value, zero=False):
     """An argument's value as a float; a ValueError unless it is finite and > 0, or 0 if allowed."""
-    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not real or not math.isfinite(value) or value < 0 or (value == 0 and not zero):
+    if not is_number(value) or not math.isfinite(value) or value < 0 or (value == 0 and not zero):
         bound = ">= 0" if zero else "> 0"
         raise ValueError(f"Expected {name} {bound}, a finite number. Received: {value!r}.")
     return float(value)

@@ -1,9 +1,9 @@
 """What a family of functions is given and gives, checked before the first episode."""
 
-import numbers
-
 import numpy as np
 import tensorflow as tf
+
+from tfmeta.types import is_number
 
 _LARGEST = float(np.finfo("float32").max)
 
@@ -26,14 +26,10 @@ def check_range(name, given, otherwise):
 
 
 def _is_range(pair):
-    if not (isinstance(pair, tuple | list) and len(pair) == 2 and all(map(_is_number, pair))):
+    if not (isinstance(pair, tuple | list) and len(pair) == 2 and all(map(is_number, pair))):
         return False
     low, high = pair
     return low <= high and max(-low, high, high - low) <= _LARGEST
-
-
-def _is_number(value):
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
 def check_families(families):

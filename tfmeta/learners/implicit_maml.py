@@ -7,6 +7,7 @@ from tfmeta.inner import ProximalSGD
 from tfmeta.learners.gradient_based import GradientLearner
 from tfmeta.learners.inner_loop import INNER_LOSS_SCALE
 from tfmeta.learners.pure import task_scope
+from tfmeta.learners.task_runner import is_seed_state
 from tfmeta.ops.conjugate_gradient import conjugate_gradient
 from tfmeta.types import check_integer, check_number
 
@@ -95,8 +96,7 @@ class ImplicitMAML(GradientLearner):
     def run_network(self, weights, state, x, training, batch_statistics):
         """As ever, but the next call of dropout drops the same units: a task has one minimum."""
         outputs, new = super().run_network(weights, state, x, training, batch_statistics)
-        paths = [v.path for v in self.inner_network().non_trainable_variables]
-        seeds = ["seed_generator_state" in path for path in paths]
+        seeds = map(is_seed_state, self.inner_network().non_trainable_variables)
         return outputs, [s if seed else n for s, n, seed in zip(state, new, seeds, strict=True)]
 
     def outer_gradients(self, episodes):

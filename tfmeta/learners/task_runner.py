@@ -110,7 +110,7 @@ class TaskRunner(keras.Model):
         return episodes, self._task_seeds(number_of_tasks(episodes))
 
     def _seed_states(self):
-        return [v for v in self.non_trainable_variables if "seed_generator_state" in v.path]
+        return [v for v in self.non_trainable_variables if is_seed_state(v)]
 
     def _task_seeds(self, tasks):
         """Seeds `[B, 2]` for each source of randomness, so that each task drops other units.
@@ -128,3 +128,8 @@ class TaskRunner(keras.Model):
             return tf.cast(seeds[replica * tasks : (replica + 1) * tasks], state.dtype)
 
         return tuple(map(draw, self._seed_states()))
+
+
+def is_seed_state(variable):
+    """True for the state of a layer's random numbers, such as dropout's."""
+    return "seed_generator_state" in variable.path
