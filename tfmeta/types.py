@@ -1,7 +1,5 @@
 """The three values that every part of tfmeta exchanges."""
 
-import math
-import numbers
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -133,21 +131,6 @@ class ClassDataset:
         )
 
 
-def scale_images(x, dtype="float32"):
-    """Images of uint8, `0..255`, as floats `0..1`; any other tensor as it is."""
-    import tensorflow as tf
-
-    return tf.cast(x, dtype) / 255.0 if x.dtype == tf.uint8 else x
-
-
-def as_inputs(x):
-    """Rows of a `ClassDataset`, a tensor, as networks take them: any floats as float32, too."""
-    import tensorflow as tf
-
-    x = scale_images(x)
-    return tf.cast(x, tf.float32) if x.dtype.is_floating else x
-
-
 def check_class_dataset(dataset):
     """Raises a ValueError unless `dataset` is a `ClassDataset`."""
     if not isinstance(dataset, ClassDataset):
@@ -155,32 +138,3 @@ def check_class_dataset(dataset):
             f"Expected a ClassDataset. Received: {type(dataset).__name__}; make one with "
             "tfmeta.datasets.from_arrays(x, labels)."
         )
-
-
-def check_integer(name, value, minimum=None):
-    """An argument's value as a Python int; a ValueError unless it is one, of at least `minimum`."""
-    bound = "" if minimum is None else f" of at least {minimum}"
-    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if not whole or (minimum is not None and value < minimum):
-        raise ValueError(f"Expected {name} to be an integer{bound}. Received: {name}={value!r}.")
-    return int(value)
-
-
-def is_number(value):
-    """True for a real number, which a bool is not."""
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)
-
-
-def check_number(name, value, zero=False):
-    """An argument's value as a float; a ValueError unless it is finite and > 0, or 0 if allowed."""
-    if not is_number(value) or not math.isfinite(value) or value < 0 or (value == 0 and not zero):
-        bound = ">= 0" if zero else "> 0"
-        raise ValueError(f"Expected {name} {bound}, a finite number. Received: {value!r}.")
-    return float(value)
-
-
-def check_flag(name, value):
-    """An argument's value as a Python bool; a ValueError unless it is one."""
-    if not isinstance(value, bool | np.bool_):
-        raise ValueError(f"Expected {name} to be True or False. Received: {value!r}.")
-    return bool(value)

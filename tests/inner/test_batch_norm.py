@@ -6,7 +6,8 @@ import pytest
 import tasks
 import tensorflow as tf
 
-from tfmeta.inner import call_network, fused_batch_norm
+from tfmeta.backend.task_layers import fused_batch_norm
+from tfmeta.inner import call_network
 from tfmeta.learners import MAML
 
 
@@ -94,7 +95,7 @@ def test_outer_gradient_is_the_same(transductive, first_order, monkeypatch):
 
     results, fused = gradients()
     monkeypatch.setattr(
-        "tfmeta.learners.task_runner.fused_batch_norm", lambda _: fused_batch_norm(False)
+        "tfmeta.engine.task.fused_batch_norm", lambda _: fused_batch_norm(False)
     )
     expected, plain = gradients()
     np.testing.assert_allclose(results.loss, expected.loss, rtol=1e-10)

@@ -6,8 +6,9 @@ import pytest
 import tasks
 import tensorflow as tf
 
-from tfmeta.inner import SGD, ProximalSGD, call_network, gradient_steps, has_batch_norm
-from tfmeta.ops.moments import exact_moments
+from tfmeta.backend.moments import exact_moments
+from tfmeta.backend.network_facts import has_batch_norm
+from tfmeta.inner import SGD, ProximalSGD, call_network, gradient_steps
 
 
 def test_call_network_equals_the_network_and_changes_nothing():

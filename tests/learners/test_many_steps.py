@@ -6,7 +6,8 @@ import pytest
 import tasks
 import tensorflow as tf
 
-from tfmeta.learners import MAML, many_steps
+from tfmeta.backend import many_steps
+from tfmeta.learners import MAML
 
 
 def learner(**kwargs):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfmeta.ops.batch_norm import batch_norm
-from tfmeta.ops.moments import exact_moments
+from tfmeta.backend.batch_norm import batch_norm
+from tfmeta.backend.moments import exact_moments
 
 
 def plain(x, gamma, beta, epsilon, pool=False):

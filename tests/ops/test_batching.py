@@ -5,9 +5,9 @@ import pytest
 import tasks
 import tensorflow as tf
 
+from tfmeta.backend import batching
+from tfmeta.backend.folding import has_grouped_kernels
 from tfmeta.networks import conv4
-from tfmeta.ops import batching
-from tfmeta.ops.folding import has_grouped_kernels
 
 
 def mode(network, own_weights=True, asked="auto", rows=3, in_xla=False, batch=2):

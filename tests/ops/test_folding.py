@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfmeta.backend.batch_norm import batch_norm
+from tfmeta.backend.pooling import max_pool
 from tfmeta.ops import map_tasks
-from tfmeta.ops.batch_norm import batch_norm
-from tfmeta.ops.pooling import max_pool
 
 TASKS, ROWS, SIDE, CHANNELS = 3, 4, 7, 2
 

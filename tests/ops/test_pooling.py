@@ -7,7 +7,7 @@ import tasks
 import tensorflow as tf
 
 from tfmeta import learners
-from tfmeta.ops.pooling import max_pool
+from tfmeta.backend.pooling import max_pool
 
 SHAPES = [
     ((2, 6, 6, 3), 2, 2, "VALID"),

@@ -15,7 +15,7 @@ keras_tuner = pytest.importorskip("keras_tuner")
 pytest.importorskip("tensorboard", reason="keras-tuner imports it in every trial")
 from tuning.searches import COMPILE, hypermodel, search, tuner_of
 
-from tfmeta.tuning.folder import Folder
+from tfmeta.tuning.run_folder import Folder
 
 ADAM, DECAY = keras.optimizers.Adam, keras.optimizers.schedules.ExponentialDecay
 

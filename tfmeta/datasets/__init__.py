@@ -1,7 +1,7 @@
 """Examples grouped by class: loading them, splitting them by class, and one set that ships."""
 
 from tfmeta.datasets.arrays import from_arrays
-from tfmeta.datasets.classes import check_disjoint, class_split, rotated_classes
+from tfmeta.datasets.class_splits import check_disjoint, class_split, rotated_classes
 from tfmeta.datasets.folder import from_folder
 from tfmeta.datasets.glyphs import glyphs
 from tfmeta.datasets.labelled import labelled

@@ -2,7 +2,9 @@
 
 import tensorflow as tf
 
-from tfmeta.types import as_inputs, check_class_dataset, check_integer
+from tfmeta.arguments import check_integer
+from tfmeta.inputs import as_inputs
+from tfmeta.types import check_class_dataset
 
 
 def labelled(dataset, batch_size=64, seed=0):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tfmeta.datasets.classes import rotated_classes
+from tfmeta.datasets.class_splits import rotated_classes
 from tfmeta.datasets.tfds import from_tfds
 from tfmeta.types import ClassDataset
 

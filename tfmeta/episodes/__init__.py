@@ -1,15 +1,7 @@
 """Episodes as plain `tf.data.Dataset` pipelines."""
 
-from tfmeta.episodes.classes import classification
-from tfmeta.episodes.families import (
-    family,
-    harmonic,
-    line,
-    linear,
-    mixture,
-    polynomial,
-    sinusoid,
-)
+from tfmeta.episodes.classification import classification
+from tfmeta.episodes.families import family, harmonic, line, linear, mixture, polynomial, sinusoid
 
 __all__ = [
     "classification",

@@ -5,10 +5,11 @@ import math
 
 import tensorflow as tf
 
-from tfmeta.episodes import bits as rng
+from tfmeta.arguments import check_integer
+from tfmeta.episodes import random_numbers as rng
 from tfmeta.episodes.family_checks import check_families, check_range, in_shape_of
 from tfmeta.episodes.stream import check_stream, stream
-from tfmeta.types import Episode, Examples, check_integer
+from tfmeta.types import Episode, Examples
 
 
 def family(*, inputs=(-5.0, 5.0), **ranges):

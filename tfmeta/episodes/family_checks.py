@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tfmeta.types import is_number
+from tfmeta.arguments import is_number
 
 _LARGEST = float(np.finfo("float32").max)
 

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from tfmeta.types import check_integer
+from tfmeta.arguments import check_integer
 
 # Episodes drawn by one call. Drawing takes about a hundred tiny ops whatever the number of
 # episodes; 256 of them cost about 4 us each, a single one 300 us. It changes no episode.

@@ -1,22 +1,22 @@
 """The catalogue: one algorithm a file."""
 
-from tfmeta.learners.alfa import ALFA
-from tfmeta.learners.anil import ANIL
-from tfmeta.learners.base import MetaModel
-from tfmeta.learners.baseline import Baseline
-from tfmeta.learners.baseline_plus_plus import BaselinePlusPlus
-from tfmeta.learners.boil import BOIL
-from tfmeta.learners.cavia import CAVIA
-from tfmeta.learners.finetune import Finetune
-from tfmeta.learners.implicit_maml import ImplicitMAML
-from tfmeta.learners.maml import MAML
-from tfmeta.learners.maml_plus_plus import MAMLPlusPlus
-from tfmeta.learners.meta_curvature import MetaCurvature
-from tfmeta.learners.meta_sgd import MetaSGD
-from tfmeta.learners.parameter_memory import ParameterMemory
-from tfmeta.learners.protonet import ProtoNet
-from tfmeta.learners.reptile import Reptile
-from tfmeta.learners.simple_shot import SimpleShot
+from tfmeta.engine.meta_model import MetaModel
+from tfmeta.learners.embedding.baseline import Baseline
+from tfmeta.learners.embedding.baseline_plus_plus import BaselinePlusPlus
+from tfmeta.learners.embedding.protonet import ProtoNet
+from tfmeta.learners.embedding.simple_shot import SimpleShot
+from tfmeta.learners.gradient.alfa import ALFA
+from tfmeta.learners.gradient.anil import ANIL
+from tfmeta.learners.gradient.boil import BOIL
+from tfmeta.learners.gradient.cavia import CAVIA
+from tfmeta.learners.gradient.finetune import Finetune
+from tfmeta.learners.gradient.implicit_maml import ImplicitMAML
+from tfmeta.learners.gradient.maml import MAML
+from tfmeta.learners.gradient.maml_plus_plus import MAMLPlusPlus
+from tfmeta.learners.gradient.meta_curvature import MetaCurvature
+from tfmeta.learners.gradient.meta_sgd import MetaSGD
+from tfmeta.learners.gradient.parameter_memory import ParameterMemory
+from tfmeta.learners.gradient.reptile import Reptile
 
 __all__ = [
     "ALFA",

@@ -1,7 +1,7 @@
 """Pure tensor functions: tasks, distances, prototypes."""
 
+from tfmeta.backend.map_tasks import map_gradients, map_tasks
 from tfmeta.ops.distances import squared_euclidean
 from tfmeta.ops.prototypes import class_means
-from tfmeta.ops.tasks import map_gradients, map_tasks
 
 __all__ = ["class_means", "map_gradients", "map_tasks", "squared_euclidean"]

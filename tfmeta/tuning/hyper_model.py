@@ -14,8 +14,8 @@ except ImportError as error:
     ) from error
 
 from tfmeta.tuning import checks, trials
-from tfmeta.tuning.folder import Folder
 from tfmeta.tuning.grid import restore_grid
+from tfmeta.tuning.run_folder import Folder
 
 
 class MetaHyperModel(keras_tuner.HyperModel):

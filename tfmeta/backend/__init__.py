@@ -1,0 +1,1 @@
+"""Workarounds for TensorFlow and Keras, and how tasks are batched: nothing about meta-learning."""

@@ -1,0 +1,72 @@
+"""How the tasks of a meta-batch are batched: the choice, by the network and the step.
+
+Two modes, both inside one compiled graph:
+
+- `"vectorize"`: all tasks in one kernel. Right for dense networks and for learners whose tasks
+  share their weights (a convolution then takes the tasks into its batch axis). Convolutions with
+  weights of each task's own are grouped (`tfmeta.backend.folding`): right for small features, where
+  the kernels of one task are too short for several cores.
+- `"loop"`: one task after another, a few at the same time. Right for recurrent networks, and for
+  large features, which a task at a time keeps in the cache.
+
+Figures of both: the table in README. The loop unrolled is not a mode: it is as fast as the loop,
+and takes five times as long to trace.
+"""
+
+import keras
+import tensorflow as tf
+
+from tfmeta.backend.folding import has_grouped_kernels
+
+MODES = ("auto", "vectorize", "loop")
+_KERNEL_LAYERS = ("Conv", "RNN", "LSTM", "GRU")
+# Features of a task's support set, in numbers, up to which all tasks share a kernel: 1 MB.
+_SMALL = 2**18
+
+
+def batching_mode(own_layers, asked, elements, in_xla):
+    """Choose the mode for a learner.
+
+    Args:
+        own_layers: the layers that each task runs on weights of its own.
+        asked: one of `MODES`.
+        elements: nest of tensors `[B, ...]`, the first of them the support inputs `[B, S, ...]`.
+        in_xla: True if the step is compiled by XLA.
+
+    Returns:
+        `"vectorize"`, `"loop"`, or `"fold"`: vectorised, with grouped convolutions, which takes
+        known shapes; without them the loop.
+    """
+    if tf.config.functions_run_eagerly():
+        return "loop"
+    kernels = kernel_layers(own_layers)
+    if not kernels:
+        return "vectorize" if asked == "auto" else asked
+    known = all(t.shape.is_fully_defined() for t in tf.nest.flatten(elements))
+    if asked == "vectorize" and known:
+        return "fold"
+    plain = all(type(layer) is keras.layers.Conv2D for layer in kernels)
+    if asked != "auto" or not (known and plain) or in_xla or tf.config.list_logical_devices("GPU"):
+        return "loop"
+    rows = tf.nest.flatten(elements)[0].shape[1]
+    return "fold" if rows * _largest_features(kernels) <= _SMALL else "loop"
+
+
+def kernel_layers(layers):
+    """The convolutional and recurrent ones of some layers."""
+    return [
+        layer
+        for layer in layers
+        if any(kind in type(layer).__name__ for kind in _KERNEL_LAYERS)
+        and not isinstance(layer, keras.Model)
+    ]
+
+
+def _largest_features(kernels):
+    """How many numbers a convolution gives for an example; infinity if that is not known."""
+    sizes = []
+    for layer in kernels:
+        shape = layer.output.shape[1:] if layer._inbound_nodes else (None,)
+        fast = has_grouped_kernels(tf.as_dtype(layer.compute_dtype))
+        sizes.append(tf.TensorShape(shape).num_elements() if fast else None)
+    return float("inf") if None in sizes else max(sizes)

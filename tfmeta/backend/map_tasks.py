@@ -1,0 +1,121 @@
+"""Run a function of one task for every task of a meta-batch."""
+
+import os
+from unittest import mock
+
+import keras
+import tensorflow as tf
+from tensorflow.python.ops.parallel_for import control_flow_ops, pfor
+
+from tfmeta.backend.folding import folded_tasks
+
+
+def map_tasks(fn, elements, mode):
+    """Apply `fn` to each task.
+
+    Args:
+        fn: function of the elements of one task, returns a nest of tensors.
+        elements: nest of tensors `[B, ...]`.
+        mode: as `tfmeta.backend.batching` chooses it.
+
+    Returns:
+        The nest of results, each `[B, ...]`.
+    """
+    if tf.executing_eagerly():
+        # Plain Python, so that a debugger and print work with `run_eagerly=True`.
+        def task(i):
+            return tf.nest.map_structure(lambda t: t[i], elements)
+
+        results = [fn(task(i)) for i in range(number_of_tasks(elements))]
+        return tf.nest.map_structure(lambda *r: tf.stack(r), *results)
+    if mode == "vectorize":
+        return _vectorized_map(fn, elements)
+    if mode == "fold":
+        with folded_tasks():
+            return _vectorized_map(fn, elements)
+    # A function of its own is traced once and tells map_fn the shapes of its results.
+    traced = tf.function(fn, autograph=False)
+    one = tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape[1:], t.dtype), elements)
+    signature = tf.nest.map_structure(
+        tf.TensorSpec.from_tensor, traced.get_concrete_function(one).structured_outputs
+    )
+    if not tf.nest.flatten(signature):
+        return signature
+    # More tasks at a time than processors take memory and no less time.
+    at_a_time = min(os.cpu_count() or 1, 10)
+    return tf.map_fn(traced, elements, fn_output_signature=signature, parallel_iterations=at_a_time)
+
+
+def _vectorized_map(fn, elements):
+    """`tf.vectorized_map`, in the caller's graph under XLA, too.
+
+    There TensorFlow puts it into a function of its own, whose gradient is another. Shapes that go
+    from one to the other must be known to XLA, which therefore takes all that goes into the first,
+    the weights included, for constants, and compiles again whenever they change: 0.8 s a step in
+    the place of 0.5 ms (sinusoid, 25 tasks, 1 inner step, Adam included; 0.8 ms without XLA).
+    """
+    with (
+        mock.patch.object(control_flow_ops, "_is_under_xla_context", return_value=False),
+        mock.patch.dict(pfor._pfor_converter_registry, {"PadV2": _pad}),
+    ):
+        return tf.vectorized_map(fn, elements, warn=False)
+
+
+def _pad(op):
+    """TensorFlow's pads with zeros, whatever `constant_values` says."""
+    (x, _, _), (paddings, _, _), (value, _, _) = op.inputs
+    if [i.is_stacked for i in op.inputs] != [True, False, False]:
+        raise pfor.ConversionNotImplementedError("Padding that is not the same for all tasks.")
+    return pfor.wrap(tf.raw_ops.PadV2(
+        input=x, paddings=tf.concat([[[0, 0]], paddings], 0), constant_values=value
+    ), True)  # fmt: skip
+
+
+def map_gradients(fn, elements, variables, mode):
+    """Apply `fn` to each task, and differentiate the mean of its losses.
+
+    Args:
+        fn: function of the elements of one task, returns `(loss, results)`.
+        elements: nest of tensors `[B, ...]`.
+        variables: list of Keras variables.
+        mode: as in `map_tasks`.
+
+    Returns:
+        `(results, gradients)`: the nest of results, each `[B, ...]`, and the gradient of
+        `mean(loss)` with respect to each variable.
+
+    Raises:
+        ValueError: no gradient reaches a variable.
+    """
+    if mode == "vectorize" and not tf.executing_eagerly():
+        # The tape outside: the backward pass of shared weights is then one kernel, too.
+        with tf.GradientTape() as tape:
+            losses, results = map_tasks(fn, elements, mode)
+            loss = tf.reduce_mean(losses)
+        return results, _reached(tape.gradient(loss, variables), variables)
+
+    def task(element):
+        with tf.GradientTape() as tape:
+            loss, results = fn(element)
+        return results, _reached(tape.gradient(loss, variables), variables)
+
+    # The tape inside: only one task's activations are alive at a time.
+    results, gradients = map_tasks(task, elements, mode)
+    return results, [tf.reduce_mean(g, axis=0) for g in gradients]
+
+
+def _reached(gradients, variables):
+    missing = [v.path for v, g in zip(variables, gradients, strict=True) if g is None]
+    if missing:
+        raise ValueError(
+            "Expected the query loss to depend on every trainable weight. Received: no gradient "
+            f"for {missing}. Remove these layers from the network, or set their "
+            "`trainable = False`."
+        )
+    return [tf.convert_to_tensor(g) for g in gradients]
+
+
+def number_of_tasks(value):
+    """The number of tasks in a nest of tensors `[B, ...]`, static if it is known."""
+    first = tf.nest.flatten(value)[0]
+    return first.shape[0] if first.shape[0] is not None else keras.ops.shape(first)[0]

@@ -1,0 +1,80 @@
+"""What a network is made of: its layers, their weights, how it ends."""
+
+import keras
+import tensorflow as tf
+
+
+def batch_norm_layers(network):
+    """The BatchNormalization layers of a network, at any depth."""
+    return [
+        layer
+        for layer in network._flatten_layers()
+        if isinstance(layer, keras.layers.BatchNormalization)
+    ]
+
+
+def has_batch_norm(network):
+    """True if the network holds a BatchNormalization layer."""
+    return bool(batch_norm_layers(network))
+
+
+def layers_with_weights(network, variables):
+    """The layers of a network, first to last, that hold some of the variables themselves.
+
+    The network is one of them, and the first, if it has weights of its own.
+    """
+    wanted = {id(v) for v in variables}
+    return [
+        layer
+        for layer in network._flatten_layers()
+        if any(id(v) in wanted for v in held_weights(layer))
+    ]
+
+
+def held_weights(layer):
+    """The trainable variables of a layer itself, without those of layers in it."""
+    inner = layer._flatten_layers(include_self=False)
+    within = {id(v) for part in inner for v in part.trainable_variables}
+    return [v for v in layer.trainable_variables if id(v) not in within]
+
+
+def ends_linear(network):
+    """True if the last layer certainly gives logits: a Dense or Conv layer without activation."""
+    outputs = getattr(network, "outputs", None) or ()
+    if len(outputs) != 1:
+        return False
+    layer = outputs[0]._keras_history.operation
+    return getattr(layer, "kernel", None) is not None and (
+        getattr(layer, "activation", None) is keras.activations.linear
+    )
+
+
+def check_runs_on_given_weights(network):
+    """No layer keeps anything that a call on given weights would miss."""
+    for layer in network._flatten_layers():
+        if getattr(layer, "stateful", False) is True:
+            raise ValueError(
+                "Expected layers that keep nothing from one call to the next, because each task "
+                f"runs the network on weights and a state of its own. Received: {layer.name!r} "
+                f"({type(layer).__name__}) with stateful=True. Make it with stateful=False."
+            )
+        if getattr(layer, "activity_regularizer", None) is not None:
+            raise ValueError(
+                "Expected regularisers of weights only. Received: an activity_regularizer in layer "
+                f"{layer.name!r}. Use kernel_regularizer, or add the penalty in a loss."
+            )
+        for name, value in vars(layer).items():
+            if _holds_variable(value):
+                raise ValueError(
+                    "Expected Keras weights only. Received: a tf.Variable in the attribute "
+                    f"{name!r} of layer {layer.name!r} ({type(layer).__name__}), which cannot be "
+                    "replaced by a task's own value. Make it with self.add_weight(...)."
+                )
+
+
+def _holds_variable(value):
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        return any(map(_holds_variable, value))
+    return isinstance(value, tf.Variable)

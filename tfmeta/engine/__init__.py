@@ -1,0 +1,1 @@
+"""A meta-learning method as a Keras model."""

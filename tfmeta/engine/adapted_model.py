@@ -1,0 +1,78 @@
+"""One adapted task as a Keras model."""
+
+import keras
+import tensorflow as tf
+
+from tfmeta.engine import learner_checks as checks
+from tfmeta.types import Examples
+
+
+@keras.saving.register_keras_serializable("tfmeta")
+class AdaptedModel(keras.Model):
+    """A learner that has adapted to one task: maps query inputs `[M, ...]` to outputs.
+
+    Made by `learner.adapted_model(support)`. What `adapt` returned is kept as weights that do
+    not train, so the model can be saved, loaded and exported like any other.
+
+    Args:
+        learner: a built learner.
+        support_spec: `[(shape, dtype)]` of x, y and mask of the support set.
+        adapted_spec: `[(shape, dtype)]` of each tensor of what `adapt` returned.
+    """
+
+    def __init__(self, learner, support_spec, adapted_spec, **kwargs):
+        super().__init__(**kwargs)
+        self.learner = learner
+        self.support_spec = [tuple(spec) for spec in support_spec]
+        self.adapted_spec = [tuple(spec) for spec in adapted_spec]
+        # The structure of the value, a nest of any kind, comes from tracing `adapt`.
+        specs = [tf.TensorSpec(tuple(shape), dtype) for shape, dtype in support_spec]
+        self._structure = tf.function(learner.adapt, autograph=False).get_concrete_function(
+            Examples(*specs)
+        )
+        self.adapted = [
+            self.add_weight(
+                shape=tuple(shape),
+                dtype=dtype,
+                initializer="zeros",
+                trainable=False,
+                name=f"adapted_{i}",
+            )
+            for i, (shape, dtype) in enumerate(self.adapted_spec)
+        ]
+
+    @classmethod
+    def of(cls, learner, support):
+        """Adapt a learner to a support set, and keep the result."""
+        support = checks.as_examples(learner, support)
+        values = tf.nest.flatten(learner.adapt(support))
+        model = cls(learner, _spec(support), _spec(values))
+        for weight, value in zip(model.adapted, values, strict=True):
+            weight.assign(value)
+        model(support.x)  # `export` wants to know the inputs
+        return model
+
+    def build(self, input_shape):
+        """Nothing to make: Keras keeps the shape, for `export`."""
+
+    def call(self, x):
+        structure = self._structure.structured_outputs
+        values = [tf.convert_to_tensor(weight) for weight in self.adapted]
+        return self.learner.predict_query(tf.nest.pack_sequence_as(structure, values), x)
+
+    def get_config(self):
+        return {
+            "name": self.name,
+            "learner": keras.saving.serialize_keras_object(self.learner),
+            "support_spec": self.support_spec,
+            "adapted_spec": self.adapted_spec,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        learner = keras.saving.deserialize_keras_object(config["learner"])
+        return cls(**(config | {"learner": learner}))
+
+
+def _spec(tensors):
+    return [(t.shape.as_list(), t.dtype.name) for t in tf.nest.flatten(tensors)]

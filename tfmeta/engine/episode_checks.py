@@ -1,0 +1,168 @@
+"""Data sets of episodes: checked, before the first step, against a learner."""
+
+import tensorflow as tf
+
+from tfmeta.backend.network_facts import check_runs_on_given_weights, has_batch_norm
+from tfmeta.engine import learner_checks as checks
+from tfmeta.engine.finite import MARK
+from tfmeta.types import Episode, Examples
+
+_HOW_TO_PASS = (
+    "Pass a tf.data.Dataset of meta-batched tfmeta.Episode, such as "
+    "tfmeta.episodes.classification(dataset, ways=5, shots=1)."
+)
+
+
+def prepare(learner, episodes):
+    """Check the element type and the first meta-batch, and build the network."""
+    spec = _episode_spec(episodes)
+    if not (learner.built and learner.inner_network().built):
+        with learner.distribute_strategy.scope():
+            learner.build((None, *spec.query.x.shape[2:]))
+    check_runs_on_given_weights(learner.inner_network())
+    if isinstance(episodes, tf.data.Dataset):
+        check_meta_batch(learner, _first(episodes))
+
+
+def check_meta_batch(learner, first):
+    """Raise a ValueError if a meta-batch, `Episode` of NumPy arrays, does not fit a learner."""
+    if first.support.x.shape[1] == 0:
+        raise ValueError(
+            "Expected support examples to adapt on. Received: episodes with shots = 0, support.x "
+            f"of shape {first.support.x.shape}. Make the episodes with shots=1 or more."
+        )
+    if not (first.support.mask.all() and first.query.mask.all()) and not masks_work(learner):
+        raise ValueError(_padding_message(learner))
+    for name, part in zip(Episode._fields, first, strict=True):
+        if not part.mask.any(axis=1).all():
+            raise ValueError(
+                f"Expected a real row in each task's {name} set. Received: a mask of zeros."
+            )
+    if learner.integer_labels:
+        checks.check_labels(first.support.y, None, "support.y")
+        checks.check_labels(first.query.y, None, "query.y")
+    learner.check_episodes(first)
+
+
+def check_finite_or_steps(episodes, steps, argument):
+    """An endless data set needs a number of steps."""
+    endless = isinstance(episodes, tf.data.Dataset) and (
+        int(episodes.cardinality()) == tf.data.INFINITE_CARDINALITY
+    )
+    if steps is None and endless:
+        raise ValueError(
+            f"Expected `{argument}`, because the episodes are endless. Received: {argument}=None. "
+            f"Pass {argument}=100, say, or make the episodes with count=..."
+        )
+
+
+def check_no_targets(y, method):
+    """Episodes hold their own targets."""
+    if y is not None:
+        raise ValueError(
+            f"Expected episodes alone, `{method}(episodes)`. Received: a second argument of type "
+            f"{type(y).__name__}. {_HOW_TO_PASS}"
+        )
+
+
+def as_meta_batch(learner, episodes):
+    """One meta-batch given by hand as tensors: `Episode`, masks optional."""
+    if not isinstance(episodes, Episode) or not all(isinstance(e, Examples) for e in episodes):
+        raise ValueError(
+            "Expected one meta-batch, a tfmeta.Episode of arrays [B, rows, ...]. "
+            f"Received: {type(episodes).__name__}."
+        )
+
+    def tensors(part):
+        x, y = checks.as_tensor(learner, part.x), checks.as_tensor(learner, part.y)
+        mask = tf.ones(tf.shape(x)[:2]) if part.mask is None else part.mask
+        return Examples(x, y, tf.convert_to_tensor(mask, tf.float32))
+
+    episodes = Episode(*map(tensors, episodes))
+    prepare(learner, tf.data.Dataset.from_tensors(episodes))
+    return episodes
+
+
+def check_ways(outputs, first):
+    """The labels of classification episodes fit the width of a network's outputs.
+
+    Args:
+        outputs: number of outputs of the network.
+        first: the first meta-batch, NumPy arrays.
+    """
+    ways = int(max(first.support.y.max(), first.query.y.max())) + 1
+    padded = not (first.support.mask.all() and first.query.mask.all())
+    if ways > outputs or (ways < outputs and not padded):
+        raise ValueError(
+            f"Expected as many ways as the network has outputs, {outputs}. Received: episodes of "
+            f"{ways} ways. Make the network with outputs={ways}, or the episodes with "
+            f"ways={outputs}."
+        )
+
+
+def masks_work(learner):
+    """True if padded rows change nothing in the results of a learner."""
+    return learner.supports_masks and not has_batch_norm(learner.inner_network())
+
+
+def assert_masks(learner, episodes):
+    """Stop a compiled step that would count padded rows as real ones (XLA cannot stop)."""
+    if masks_work(learner) or learner.jit_compile:
+        return
+    real = tf.reduce_all(episodes.support.mask > 0) & tf.reduce_all(episodes.query.mask > 0)
+    tf.debugging.Assert(real, [f"{MARK}: {_padding_message(learner)}"])
+
+
+def _padding_message(learner):
+    wanted = (
+        "a network without BatchNormalization (norm='layer' or 'group'), whose statistics would "
+        "count padded rows"
+        if learner.supports_masks
+        else "a learner with supports_masks = True"
+    )
+    return (
+        f"Expected, for episodes of variable ways or shots, {wanted}. Received: padded rows in "
+        f"{type(learner).__name__}."
+    )
+
+
+def _episode_spec(episodes):
+    """The element spec of a data set, if it is one of meta-batched episodes."""
+    spec = getattr(episodes, "element_spec", None)
+    if not isinstance(spec, Episode) or not all(isinstance(part, Examples) for part in spec):
+        raise ValueError(
+            f"Expected episodes. Received: {_describe(episodes, spec)}. {_HOW_TO_PASS}"
+        )
+    for name, part in zip(Episode._fields, spec, strict=True):
+        for field, tensor in zip(Examples._fields, part, strict=True):
+            if tensor is None or not hasattr(tensor, "shape"):
+                raise ValueError(f"Expected tensors in {name}.{field}. Received: {tensor}.")
+        if not _is_meta_batch(part):
+            raise ValueError(
+                f"Expected a meta-batch: {name}.x of shape [B, rows, ...] and {name}.mask of shape "
+                f"[B, rows]. Received: {part.x.shape} and {part.mask.shape}. Add `.batch(4)` to a "
+                "data set of single episodes."
+            )
+    return spec
+
+
+def _is_meta_batch(part):
+    ranks = part.x.shape.rank, part.y.shape.rank, part.mask.shape.rank
+    return ranks[2] == 2 and all(rank is not None and rank >= 2 for rank in ranks)
+
+
+def _first(episodes):
+    first = next(iter(episodes.take(1)), None)
+    if first is None:
+        raise ValueError(
+            "Expected at least one meta-batch of episodes. Received: an empty data set."
+        )
+    return tf.nest.map_structure(lambda t: t.numpy(), first)
+
+
+def _describe(episodes, spec):
+    if spec is not None:
+        return f"a data set of {type(spec).__name__}"
+    if isinstance(episodes, Episode):
+        return "one Episode (tf.data.Dataset.from_tensors(episode) makes a data set of it)"
+    return f"an object of type {type(episodes).__name__}"

@@ -1,0 +1,61 @@
+"""Make `adapt` and `predict_query` pure, and convenient with NumPy arrays."""
+
+import contextlib
+import contextvars
+import functools
+import inspect
+
+import keras
+
+from tfmeta.backend.network_facts import check_runs_on_given_weights
+from tfmeta.engine import finite
+from tfmeta.engine import learner_checks as checks
+
+_in_task = contextvars.ContextVar("in_task", default=False)
+
+
+@contextlib.contextmanager
+def task_scope(mapping=()):
+    """A scope in which no variable changes: assignments stay in the scope that is yielded.
+
+    Args:
+        mapping: pairs `(variable, tensor)` that are read in the place of the variables.
+    """
+    token = _in_task.set(True)
+    try:
+        with keras.StatelessScope(list(mapping)) as scope:
+            yield scope
+    finally:
+        _in_task.reset(token)
+
+
+def pure(method):
+    """Wrap a learner's own `adapt` or `predict_query`.
+
+    NumPy inputs become tensors of the network's dtype (uint8 images are scaled to 0..1, as in
+    the episode pipelines), a missing mask becomes ones, no variable can be assigned, and a
+    method without a `training` argument may be called with one.
+    """
+    signature = inspect.signature(method)
+    is_adapt = method.__name__ == "adapt"
+    examples_argument = list(signature.parameters)[1 if is_adapt else 2]
+
+    @functools.wraps(method)
+    def wrapped(self, *args, **kwargs):
+        checks.check_built(self, method.__name__)
+        if is_adapt:
+            check_runs_on_given_weights(self.inner_network())
+        if "training" not in signature.parameters:
+            kwargs.pop("training", None)
+        arguments = signature.bind(self, *args, **kwargs).arguments
+        convert = checks.as_examples if is_adapt else checks.as_tensor
+        arguments[examples_argument] = convert(self, arguments[examples_argument])
+        del arguments[next(iter(signature.parameters))]
+        arguments |= arguments.pop("kwargs", {})
+        with contextlib.nullcontext() if _in_task.get() else task_scope():
+            result = method(self, **arguments)
+        if is_adapt:
+            finite.check_inner_losses(self, result)
+        return result
+
+    return wrapped

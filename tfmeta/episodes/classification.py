@@ -1,0 +1,168 @@
+"""Classification episodes: a few classes of a data set, a few examples of each."""
+
+import numpy as np
+import tensorflow as tf
+
+from tfmeta.arguments import check_integer
+from tfmeta.episodes import random_numbers as rng
+from tfmeta.episodes.stream import check_stream, stream
+from tfmeta.inputs import as_inputs
+from tfmeta.types import Episode, Examples, check_class_dataset
+
+_PADDING = -1  # in place of a row number
+
+
+def classification(
+    dataset,
+    ways=5,
+    shots=1,
+    queries=15,
+    meta_batch_size=4,
+    seed=0,
+    count=None,
+    *,
+    start=0,
+    step=1,
+):
+    """Endless or counted meta-batches of N-way K-shot classification episodes.
+
+    Each episode draws classes without replacement, gives them the labels `0..ways-1` in
+    random order, and draws the examples of each class without replacement: support and
+    query never share one. Rows are grouped by label.
+
+    Episode number i depends on the data set, `ways`, `shots`, `queries`, `seed` and i only:
+    not on `meta_batch_size`, `start` or `step`, nor on the machine. Worker w of W passes
+    `start=w, step=W` to share one stream without overlap; a run that resumes after i
+    episodes passes `start=i`, which costs nothing.
+
+    With `ways=(low, high)` the number of classes is drawn uniformly in `low..high` for each
+    episode, with `shots=(low, high)` the number of support examples for each class.
+    Shapes are then those of `high`; rows that are padding have mask, x and y 0. Every real
+    class has `queries` query examples.
+
+    Args:
+        dataset: `ClassDataset`, from `tfmeta.datasets`.
+        ways: N, classes per episode, or a pair `(low, high)`.
+        shots: K, support examples per class, or a pair `(low, high)`.
+        queries: Q, query examples per class.
+        meta_batch_size: B, episodes per element.
+        seed: int.
+        count: number of episodes, the same on every pass; `None` for an endless stream.
+            When it is no multiple of `meta_batch_size`, the last element is smaller.
+        start: number of the first episode.
+        step: distance between the numbers of neighbouring episodes.
+
+    Returns:
+        `tf.data.Dataset` of `Episode(support, query)`, each `Examples` of
+
+        - x: `[B, N*K, ...]` and `[B, N*Q, ...]`; float32 in `0..1` for uint8 data, float32
+          for floating data, otherwise (tokens, say) in the data set's own type;
+        - y: int32 `[B, N*K]` and `[B, N*Q]`, `0..N-1`;
+        - mask: float32 `[B, N*K]` and `[B, N*Q]`.
+
+    Raises:
+        ValueError: an argument is out of range, or the data set has too few classes or
+            too few examples in a class.
+
+    Example:
+
+    ```python
+    train, test = tfmeta.datasets.class_split(dataset, (0.8, 0.2), seed=0)
+    learner.fit(classification(train, ways=5, shots=1), steps_per_epoch=1000)
+    learner.evaluate(classification(test, ways=5, shots=1, count=600))
+    ```
+    """
+    seed, numbering = check_stream(meta_batch_size, seed, count, start, step)
+    ways, shots = _low_high("ways", ways, 2), _low_high("shots", shots, 1)
+    queries = check_integer("queries", queries, 1)
+    _check_dataset(dataset, ways, shots, queries)
+    return stream(
+        _row_sampler(dataset, ways, shots, queries, seed),
+        _episode_builder(dataset, ways, shots, queries),
+        **numbering,
+    )
+
+
+def _row_sampler(dataset, ways, shots, queries, seed):
+    """A function from episode numbers, `[E]`, to row numbers, `[E, N*K]` and `[E, N*Q]`."""
+    (fewest_ways, most_ways), (fewest_shots, most_shots) = ways, shots
+    per_class = most_shots + queries
+    # Sizes last: whether ways and shots vary does not change which rows are drawn.
+    sizes = [most_ways, most_ways * per_class, 1, most_ways]
+    class_starts = tf.constant(dataset.starts, tf.int32)
+    class_counts = tf.constant(dataset.counts, tf.int32)
+
+    def sample(numbers):
+        bits = tf.split(rng.random_bits(seed, numbers, sum(sizes)), sizes)
+        class_ids = rng.distinct(bits[0], dataset.num_classes)  # [N, E]
+        rows = rng.distinct(
+            tf.reshape(bits[1], [per_class, most_ways, -1]), tf.gather(class_counts, class_ids)
+        )
+        rows += tf.gather(class_starts, class_ids)  # [K+Q, N, E]
+        support, query = rows[:most_shots], rows[most_shots:]
+        if fewest_ways < most_ways:
+            real_ways = fewest_ways + rng.integers(bits[2], most_ways - fewest_ways + 1)
+            real = tf.range(most_ways)[:, tf.newaxis] < real_ways
+            support, query = tf.where(real, support, _PADDING), tf.where(real, query, _PADDING)
+        if fewest_shots < most_shots:
+            real_shots = fewest_shots + rng.integers(bits[3], most_shots - fewest_shots + 1)
+            real = tf.reshape(tf.range(most_shots), [-1, 1, 1]) < real_shots
+            support = tf.where(real, support, _PADDING)
+        return (
+            tf.reshape(tf.transpose(support, [2, 1, 0]), [-1, most_ways * most_shots]),
+            tf.reshape(tf.transpose(query, [2, 1, 0]), [-1, most_ways * queries]),
+        )
+
+    return sample
+
+
+def _episode_builder(dataset, ways, shots, queries):
+    """A function from row numbers, `[B, N*K]` and `[B, N*Q]`, to an `Episode`."""
+    # A tensor captured by the map, not an array in its graph: one copy, however many ops
+    # read it. On the CPU, where tf.data runs.
+    with tf.device("CPU:0"):
+        table = tf.constant(dataset.x)
+    padded = ways[0] < ways[1] or shots[0] < shots[1]
+
+    def examples(rows, per_class):
+        y = tf.broadcast_to(np.repeat(np.arange(ways[1], dtype="int32"), per_class), tf.shape(rows))
+        if not padded:
+            return Examples(as_inputs(tf.gather(table, rows)), y, tf.ones_like(rows, tf.float32))
+        real = rows != _PADDING
+        x = tf.gather(table, tf.maximum(rows, 0))
+        real_x = tf.reshape(real, tf.concat([tf.shape(rows), [1] * (table.shape.rank - 1)], 0))
+        x = tf.where(real_x, x, tf.zeros([], x.dtype))
+        return Examples(as_inputs(x), tf.where(real, y, 0), tf.cast(real, tf.float32))
+
+    return lambda support, query: Episode(examples(support, shots[1]), examples(query, queries))
+
+
+def _low_high(name, value, minimum):
+    """`value`, an int or a pair, as a pair (low, high)."""
+    if not isinstance(value, (tuple, list)):
+        value = (value, value)
+    elif len(value) != 2 or value[0] > value[1]:
+        raise ValueError(
+            f"Expected {name} to be an integer or a pair (low, high) with low <= high. "
+            f"Received: {name}={value!r}."
+        )
+    return tuple(check_integer(name, bound, minimum) for bound in value)
+
+
+def _check_dataset(dataset, ways, shots, queries):
+    check_class_dataset(dataset)
+    if dataset.num_classes < ways[1]:
+        raise ValueError(
+            f"Expected at least ways={ways[1]} classes. Received: a data set of "
+            f"{dataset.num_classes} classes. Lower ways, or use a data set with more classes."
+        )
+    needed = shots[1] + queries
+    small = np.flatnonzero(dataset.counts < needed)
+    if len(small):
+        named = ", ".join(f"{dataset.class_names[c]!r} ({dataset.counts[c]})" for c in small[:5])
+        more = f" and {len(small) - 5} more classes" if len(small) > 5 else ""
+        raise ValueError(
+            f"Expected at least shots + queries = {shots[1]} + {queries} = {needed} examples in "
+            f"each class. Received: {named}{more}. Lower shots or queries, or leave these "
+            "classes out with dataset.subset(class_ids)."
+        )

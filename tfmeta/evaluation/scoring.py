@@ -1,0 +1,205 @@
+"""Scoring a learner over many episodes."""
+
+import inspect
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfmeta.arguments import check_integer
+from tfmeta.backend.network_facts import has_batch_norm
+from tfmeta.evaluation.report import EvaluationReport, ScoreCurve
+
+
+def evaluate_episodes(learner, episodes, count=600, *, score=None, inner_steps=None, verbose=1):
+    """Adapts to each episode's support set and scores its query set.
+
+    Where `learner.evaluate` gives one mean, this keeps the score of every episode, for the
+    mean and the interval that papers report.
+
+    Args:
+        learner: a `tfmeta.MetaModel`.
+        episodes: `tf.data.Dataset` of meta-batched `Episode`. Give it its own seed, and
+            classes that were not trained on.
+        count: number of episodes, the first of the dataset; 600 is usual.
+        score: callable `score(y, outputs, mask)` of one task, with `y` `[rows, ...]`,
+            `outputs` `[rows, ...]` and `mask` `[rows]`, to a scalar tensor. By default
+            accuracy for integer `y` and outputs with a last axis of classes, and mean
+            squared error otherwise; rows whose mask is 0 do not count.
+        inner_steps: overrides the learner's number of inner steps.
+        verbose: 1 for a progress bar, 0 for silence.
+
+    Returns:
+        An `EvaluationReport` of `count` scores, in the order of the dataset.
+
+    Raises:
+        ValueError: the dataset ends before `count`; the learner takes no `inner_steps`; the
+            score is no scalar.
+        FloatingPointError: a score is not finite.
+    """
+    options = {}
+    if inner_steps is not None:
+        _check_takes_inner_steps(learner)
+        options["inner_steps"] = inner_steps
+    score = _Score(score)
+
+    def task_score(episode):
+        adapted = learner.adapt(episode.support, **options)
+        query = episode.query
+        return score(query.y, learner.predict_query(adapted, query.x), query.mask)
+
+    scores = _score_episodes(learner, episodes, count, task_score, verbose)
+    return EvaluationReport(scores, score.name, _is_transductive(learner))
+
+
+def score_curve(learner, episodes, inner_steps=10, count=600, score=None, verbose=1):
+    """Scores the query set after each inner step, from 0 to `inner_steps`.
+
+    The curve tells a rate that is too high from too few steps, and whether the learner
+    improves beyond the number of steps it was trained with.
+
+    Args:
+        learner: a `tfmeta.MetaModel` with `adaptation_path(support, inner_steps)`, which the
+            gradient-based learners have.
+        episodes: `tf.data.Dataset` of meta-batched `Episode`.
+        inner_steps: last number of inner steps, T.
+        count: number of episodes, the first of the dataset.
+        score: as in `evaluate_episodes`.
+        verbose: 1 for a progress bar, 0 for silence.
+
+    Returns:
+        A `ScoreCurve`: `.scores` `[count, T + 1]`, `.mean` and `.interval` `[T + 1]`.
+
+    Raises:
+        ValueError: the learner has no inner steps; the dataset ends before `count`.
+        FloatingPointError: a score is not finite.
+    """
+    if not hasattr(learner, "adaptation_path"):
+        raise ValueError(
+            "Expected a learner with inner steps, such as tfmeta.learners.MAML. Received: "
+            f"{type(learner).__name__}, which has no method adaptation_path; use evaluate_episodes."
+        )
+    check_integer("inner_steps", inner_steps, 0)
+    score = _Score(score)
+
+    def task_scores(episode):
+        path = learner.adaptation_path(episode.support, inner_steps)
+        query = episode.query
+        return tf.stack(
+            [score(query.y, learner.predict_query(a, query.x), query.mask) for a in path]
+        )
+
+    scores = _score_episodes(learner, episodes, count, task_scores, verbose)
+    return ScoreCurve(scores, score.name, _is_transductive(learner))
+
+
+def _score_episodes(learner, episodes, count, task_scores, verbose):
+    """Maps one task's `task_scores` over the first `count` episodes, to `[count, ...]`."""
+    check_integer("count", count, 1)
+    learner.prepare(episodes)
+
+    # AutoGraph off, as in Keras's own training step: a learner behaves the same in both,
+    # and its errors arrive with their message unwrapped.
+    @tf.function(autograph=False)
+    def score_batch(batch):
+        return learner.map_tasks(task_scores, batch)
+
+    bar = keras.utils.Progbar(count, verbose=verbose, unit_name="episode")
+    scores, done, total = [], 0, 0.0
+    for batch in episodes:
+        # The concrete function, found again by the batch's shape: through `score_batch(batch)`
+        # an evaluation after each epoch makes TensorFlow warn of too much retracing.
+        batch_scores = score_batch.get_concrete_function(batch)(batch).numpy()
+        # The last meta-batch is cut after scoring: cutting it before would trace again.
+        batch_scores = batch_scores[: count - done]
+        _check_finite(batch_scores, done)
+        scores.append(batch_scores)
+        done += len(batch_scores)
+        total += batch_scores.reshape(len(batch_scores), -1)[:, -1].sum()
+        bar.update(done, [("score", total / done)])  # Progbar shows values as they are
+        if done == count:
+            return np.concatenate(scores)
+    raise ValueError(
+        f"Expected at least count={count} episodes. Received: a dataset that ends after {done}. "
+        "Make the dataset with a larger count (None: endless), or lower count here."
+    )
+
+
+def _is_transductive(learner):
+    """Whether query examples are normalised by one another: without such layers they are not."""
+    return getattr(learner, "transductive", False) and has_batch_norm(learner.inner_network())
+
+
+class _Score:
+    """Scores the outputs of one task; knows its name once it has been traced."""
+
+    def __init__(self, function):
+        if function is not None and not callable(function):
+            raise ValueError(
+                "Expected score to be a callable (y, outputs, mask) -> scalar, or None. "
+                f"Received: {function!r}."
+            )
+        self.function = function
+        self.name = getattr(function, "__name__", type(function).__name__)
+        self.name = "score" if self.name == "<lambda>" else self.name.replace("_", " ")
+
+    def __call__(self, y, outputs, mask):
+        function = self.function
+        if function is None:
+            one_more = outputs.shape.rank == y.shape.rank + 1 and outputs.shape[-1] != 1
+            classes = y.dtype.is_integer and one_more
+            function = _accuracy if classes else _mean_squared_error
+            self.name = "accuracy" if classes else "mean squared error"
+        score = tf.convert_to_tensor(function(y, outputs, mask))
+        if score.shape.rank != 0:
+            raise ValueError(
+                f"Expected {self.name} to be a scalar for one task. Received: shape {score.shape}."
+            )
+        return tf.cast(score, tf.float64)
+
+
+def _accuracy(y, outputs, mask):
+    right = tf.argmax(outputs, axis=-1, output_type=tf.int64) == tf.cast(y, tf.int64)
+    # The argmax of NaN is class 0: without this, a diverged learner would score 1 / ways.
+    known = ~tf.reduce_any(tf.math.is_nan(outputs), axis=-1)
+    return _masked_mean(tf.where(known, tf.cast(right, tf.float32), np.nan), mask)
+
+
+def _mean_squared_error(y, outputs, mask):
+    # Left alone, [rows] - [rows, 1] broadcasts to a matrix and gives a wrong mean.
+    if outputs.shape.rank == y.shape.rank + 1 and outputs.shape[-1] == 1:
+        outputs = tf.squeeze(outputs, -1)
+    if not outputs.shape.is_compatible_with(y.shape):
+        raise ValueError(
+            f"Expected outputs of the shape of the query y, {y.shape}. Received: {outputs.shape}. "
+            "Change the network's outputs, or pass a score."
+        )
+    squares = tf.square(tf.cast(outputs, tf.float32) - tf.cast(y, tf.float32))
+    return _masked_mean(squares, mask)
+
+
+def _masked_mean(values, mask):
+    """Mean over the real rows; nan without any, which is then reported as not finite."""
+    values = tf.reduce_mean(tf.reshape(values, [tf.shape(values)[0], -1]), axis=1)
+    # Selecting instead of multiplying: padding may hold nan, and 0 * nan is nan.
+    values = tf.where(mask > 0, values, 0.0)
+    return tf.reduce_sum(values) / tf.reduce_sum(mask)
+
+
+def _check_finite(scores, first):
+    bad = np.argwhere(~np.isfinite(scores))
+    if len(bad):
+        raise FloatingPointError(
+            f"Expected finite scores. Received: {scores[tuple(bad[0])]} in episode "
+            f"{first + bad[0][0]}, counted from 0. Lower the inner learning rate, or look at that "
+            "episode: a query set without a single real row (mask 1) has no score."
+        )
+
+
+def _check_takes_inner_steps(learner):
+    parameters = inspect.signature(learner.adapt).parameters
+    if "inner_steps" not in parameters:
+        raise ValueError(
+            f"Expected inner_steps=None, as {type(learner).__name__} adapts without inner steps. "
+            "Received: a number; leave inner_steps out."
+        )

@@ -1,0 +1,41 @@
+"""Run any Keras network on given weights."""
+
+from unittest import mock
+
+import keras
+import tensorflow as tf
+
+from tfmeta.backend.moments import exact_moments
+from tfmeta.backend.task_layers import batch_norm_calls
+
+
+def call_network(network, weights, state, x, *, training, batch_statistics, variables=None):
+    """Call a network with tensors in the place of its variables. Changes no variable.
+
+    Args:
+        network: a built `keras.Model`.
+        weights: tensors in the place of `variables`.
+        state: tensors in the place of `network.non_trainable_variables` (statistics of
+            normalisation layers, states of random seeds).
+        x: inputs, `[rows, ...]`.
+        training: True turns dropout on.
+        batch_statistics: True normalises by the statistics of `x` and puts them, without a
+            moving average, into the returned state; False normalises by those in `state`.
+        variables: some of the network's variables; None for `network.trainable_variables`.
+
+    Returns:
+        `(outputs, new_state)`.
+    """
+    variables = network.trainable_variables if variables is None else variables
+    mapping = [
+        *zip(variables, weights, strict=True),
+        *zip(network.non_trainable_variables, state, strict=True),
+    ]
+    with (
+        keras.StatelessScope(state_mapping=mapping) as scope,
+        batch_norm_calls(network, batch_statistics),
+        mock.patch.object(tf.nn, "moments", exact_moments),
+    ):
+        outputs = network(x, training=training)
+    new_state = [scope.get_current_value(v) for v in network.non_trainable_variables]
+    return outputs, new_state

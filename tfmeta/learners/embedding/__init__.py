@@ -1,0 +1,1 @@
+"""Learners that put a classifier of their own on top of an embedding."""

@@ -1,0 +1,71 @@
+"""Baseline++: a pretrained network, and a cosine head trained on the support set."""
+
+import keras
+import tensorflow as tf
+
+from tfmeta.arguments import check_number
+from tfmeta.learners.embedding.baseline import Baseline, Head
+from tfmeta.ops import class_means
+
+
+@keras.saving.register_keras_serializable("tfmeta")
+class BaselinePlusPlus(Baseline):
+    """As `Baseline`, with a head that compares directions, not lengths.
+
+    Both in pretraining and for a new task the head is one vector `w_k` a class:
+
+        outputs_k = s * cos(f(x), w_k) = s * f(x) . w_k / (|f(x)| |w_k|)        (logits)
+
+    A new task starts from the mean direction of each class, and takes `T` steps as `Baseline`:
+
+        w_0k = mean of f(x) / |f(x)| over S_k,    w_{t+1} = w_t - a * grad L(w_t)
+
+    Pretrained: the weights of `f`. Adapted: the class vectors.
+
+    Differs from the paper: class vectors start at the class means, not at random (a cosine has no
+    direction at zero); their lengths do not count, where the authors' code also learns a length
+    for each class; steps as in `Baseline`.
+
+    Args:
+        network: a `keras.Model` that maps inputs to embeddings, as in `Baseline`.
+        scale: `s`, > 0. The authors' code: 2 for up to 200 classes, 10 for more.
+        **kwargs: `head_learning_rate`, `head_steps` and `weight_decay`, as in `Baseline`, and
+            `task_batching`, `name` and `dtype`, as in `MetaModel`.
+
+    Raises:
+        ValueError: an argument is out of its range.
+
+    Reference:
+        Chen, Liu, Kira, Wang and Huang, "A Closer Look at Few-shot Classification", ICLR 2019,
+        arXiv:1904.04232, section 3.3; `distLinear` in `backbone.py` of the authors' code.
+    """
+
+    def __init__(self, network=None, *, scale=2.0, **kwargs):
+        super().__init__(network, **kwargs)
+        self.scale = check_number("scale", scale)
+
+    @classmethod
+    def search_space(cls, hp):
+        return super().search_space(hp) | {
+            "scale": hp.Float("scale", 2.0, 30.0, sampling="log", default=2.0)
+        }
+
+    def start(self, embeddings, support):
+        directions = tf.math.l2_normalize(embeddings, axis=-1)
+        ways = self.most_ways(support)
+        means, present = class_means(directions, support.y, support.mask, ways)
+        return Head([tf.transpose(means)], present)
+
+    def logits(self, adapted, embeddings):
+        (vectors,) = adapted.weights
+        directions = tf.math.l2_normalize(embeddings, axis=-1)
+        return self.scale * tf.matmul(directions, tf.math.l2_normalize(vectors, axis=0))
+
+    def pretraining_head(self, classes):
+        # Plain layers: the constraint puts each class vector back to length 1 after a step.
+        unit = keras.constraints.UnitNorm(axis=0)
+        return [
+            keras.layers.UnitNormalization(),
+            keras.layers.Dense(classes, use_bias=False, kernel_constraint=unit, name="head"),
+            keras.layers.Rescaling(self.scale),
+        ]

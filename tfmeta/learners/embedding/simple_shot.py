@@ -1,0 +1,102 @@
+"""SimpleShot: the nearest class mean of normalised features."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfmeta.inputs import as_inputs
+from tfmeta.learners.embedding.protonet import ProtoNet
+from tfmeta.types import check_class_dataset
+
+TRANSFORMS = ("CL2N", "L2N", "UN")
+_CHUNK_ROWS = 256
+
+
+@keras.saving.register_keras_serializable("tfmeta")
+class SimpleShot(ProtoNet):
+    """Pretrain a network on the base classes; for a new task take the nearest class mean.
+
+    First the network `f` learns to name the base classes, by ordinary `fit` of `classifier`; then
+    `center_on` measures `m`, the mean of `f` over all their examples. With `S_k` the support
+    examples of class `k`:
+
+        z(x) = (f(x) - m) / |f(x) - m|      "CL2N", centred, then of length 1
+        z(x) = f(x) / |f(x)|                "L2N"
+        z(x) = f(x)                         "UN", which is `ProtoNet`
+
+        c_k = mean of z(x) over S_k
+        outputs_k = -|z(x) - c_k|^2         (logits)
+
+    Pretrained: the weights of `f`, and `m`, which is saved with them. Adapted: the class means.
+    Until `center_on` is called `m` is zero, and "CL2N" the same as "L2N".
+
+    Differs from the paper: nothing in the nearest mean; pretraining is as the caller compiles it.
+    The learner can be trained on episodes, too, as `ProtoNet`: `m` does not follow, so call
+    `center_on` again afterwards.
+
+    Args:
+        network: a `keras.Model` that maps inputs to embeddings, `[rows, D]` (more axes are
+            flattened), or None for a subclass with `call`.
+        transform: "CL2N", "L2N" or "UN".
+        **kwargs: `task_batching`, `name` and `dtype`, as in `MetaModel`.
+
+    Raises:
+        ValueError: an unknown transform.
+
+    Reference:
+        Wang, Chao, Weinberger and van der Maaten, "SimpleShot: Revisiting Nearest-Neighbor
+        Classification for Few-Shot Learning", 2019, arXiv:1911.04623, section 2.
+    """
+
+    def __init__(self, network=None, *, transform="CL2N", **kwargs):
+        super().__init__(network, **kwargs)
+        if transform not in TRANSFORMS:
+            raise ValueError(f"Expected transform in {TRANSFORMS}. Received: {transform!r}.")
+        self.transform = transform
+        self.base_mean = None
+        if self.built:
+            self.build(self.network_input_shape())
+
+    @classmethod
+    def search_space(cls, hp):
+        """Arguments of the constructor, drawn with the `hp` of keras-tuner."""
+        return {"transform": hp.Choice("transform", list(TRANSFORMS))}
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        if self.base_mean is None:
+            x = keras.KerasTensor(input_shape, dtype=self.input_dtype)
+            features = self.inner_network().compute_output_spec(x)
+            width = int(np.prod(features.shape[1:]))
+            self.base_mean = self.add_weight(
+                shape=(width,), initializer="zeros", trainable=False, name="base_mean"
+            )
+
+    def embed(self, x, training=False):
+        embeddings = super().embed(x, training)
+        if self.transform == "UN":
+            return embeddings
+        if self.transform == "CL2N" and self.base_mean is not None:
+            embeddings -= tf.cast(self.base_mean, embeddings.dtype)
+        return tf.math.l2_normalize(embeddings, axis=-1)
+
+    def center_on(self, dataset):
+        """Set `m` to the mean embedding of all examples of the base classes.
+
+        Call it once the network is pretrained.
+
+        Args:
+            dataset: `ClassDataset` of the base classes.
+
+        Raises:
+            ValueError: `dataset` is no `ClassDataset`.
+        """
+        check_class_dataset(dataset)
+        if not self.built:
+            self.build((None, *dataset.example_shape))
+        embed = tf.function(super().embed, autograph=False, reduce_retracing=True)
+        total = np.zeros(self.base_mean.shape)
+        for start in range(0, dataset.num_examples, _CHUNK_ROWS):
+            x = tf.convert_to_tensor(dataset.x[start : start + _CHUNK_ROWS])
+            total += np.sum(embed(as_inputs(x)), axis=0, dtype=np.float64)
+        self.base_mean.assign(total / dataset.num_examples)

@@ -1,0 +1,1 @@
+"""Learners whose `adapt` takes gradient steps."""

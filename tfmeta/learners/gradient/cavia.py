@@ -1,0 +1,133 @@
+"""CAVIA: adapt a few context values, and share every weight of the network."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfmeta.arguments import check_integer
+from tfmeta.backend.network_facts import layers_with_weights
+from tfmeta.inner import MetaParameters
+from tfmeta.learners.gradient.base import GradientLearner
+from tfmeta.learners.gradient.inner_loop import replaced
+
+
+@keras.saving.register_keras_serializable("tfmeta")
+class CAVIA(GradientLearner):
+    """Learn a network with an extra input, the context, and adapt nothing but that.
+
+    Inner loop, for each task, from a context of zeros:
+
+        c_0 = 0,    c_{t+1} = c_t - a * grad_c L_support(c_t, w),    t = 0..T-1
+
+    Outer loop: the compiled optimizer descends the mean over tasks of `L_query(c_T, w)` along `w`.
+
+    The context shifts a layer's outputs: `bias + c W`, with `W` meta-learned. In a dense layer
+    this is the paper's context concatenated to the inputs, with `W` its rows of the kernel. In
+    a normalisation layer, offset and scale are both shifted, as in the paper's FiLM layer.
+
+    Meta-learned: all trainable weights of the network, and `W`. Adapted: the context.
+
+    Differs from the paper: the layers are those of any network; the FiLM transformation has no bias
+    of its own, because the offset and scale of the normalisation are it.
+
+    Args:
+        network: a `keras.Model`, or None for a subclass with `call`.
+        context_size: number of context values. The paper: 2 to 50 on the sinusoid, 100 for images.
+        context_layers: names of layers with a bias, or of normalisation layers; None for the first
+            of them, or the normalisation right after it.
+        inner_learning_rate: `a`. The paper: 1.0.
+        inner_steps: `T` in training.
+        **kwargs: `evaluation_steps`, `first_order`, `transductive`, `checkpoint_inner_steps`,
+            `task_batching`, `name` and `dtype`, as in `MAML`.
+
+    Raises:
+        ValueError: context_size is too small, or a layer cannot take a context.
+
+    Reference:
+        Zintgraf, Shiarlis, Kurin, Hofmann and Whiteson, "Fast Context Adaptation via
+        Meta-Learning", ICML 2019, arXiv:1810.03642, sections 3.1 and 3.4.
+    """
+
+    def __init__(
+        self,
+        network=None,
+        *,
+        context_size=5,
+        context_layers=None,
+        inner_learning_rate=1.0,
+        **kwargs,
+    ):
+        check_integer("context_size", context_size, 1)
+        # First: the variables that are made in the base's __init__ depend on them.
+        self.context_size, self.context_layers = int(context_size), context_layers
+        super().__init__(network, inner_learning_rate=inner_learning_rate, **kwargs)
+
+    @classmethod
+    def search_space(cls, hp):
+        size = hp.Int("context_size", 2, 128, sampling="log", default=5)
+        return super().search_space(hp) | {"context_size": size}
+
+    def shifted(self):
+        """Positions, in `network_weights()`, of the offsets and scales that the context shifts."""
+        weights = self.network_weights()
+        layers = layers_with_weights(self.inner_network(), weights)
+        shifts = {layer.name: self._shifts_of(layer, weights) for layer in layers}
+        chosen = self.context_layers
+        if chosen is None:
+            chosen = self._default_layers(layers, shifts)
+        known = isinstance(chosen, list | tuple) and all(shifts.get(name) for name in chosen)
+        if not (known and chosen and len(set(chosen)) == len(chosen)):
+            raise ValueError(
+                "Expected context_layers to name some of the layers with a trainable bias and the "
+                f"normalisation layers, {[name for name, s in shifts.items() if s]}. Received: "
+                f"{self.context_layers!r}."
+            )
+        return [i for name in chosen for i in shifts[name]]
+
+    def _default_layers(self, layers, shifts):
+        able = [layer for layer in layers if shifts[layer.name]]
+        following = layers[layers.index(able[0]) + 1 :][:1] if able else []
+        # A shift before batch normalisation has no effect: the mean takes it away.
+        normalised = [x for x in following if shifts[x.name] and getattr(x, "bias", None) is None]
+        return [layer.name for layer in (normalised or able)[:1]]
+
+    def _shifts_of(self, layer, weights):
+        variables = [getattr(layer, name, None) for name in ("bias", "beta", "gamma")]
+        return [i for v in variables for i, w in enumerate(weights) if w is v]
+
+    def make_meta_parameters(self):
+        draw = keras.initializers.GlorotUniform()
+        weights = self.network_weights()
+        values = {
+            f"from_context_{i}": np.array(
+                draw((self.context_size, *weights[i].shape), weights[i].dtype)
+            )
+            for i in self.shifted()
+        }
+        return MetaParameters(values, name="context")
+
+    def weights_with_parameters(self):
+        weights = self.network_weights()
+        return [weights[i] for i in self.shifted()]
+
+    def fixed_arguments(self):
+        return {"context_size", "context_layers"}
+
+    def start(self, weights, support_loss):
+        return [tf.zeros([self.context_size], weights[0].dtype)]
+
+    def with_adapted(self, weights, parameters, fast, step):
+        (context,) = fast
+        positions = self.shifted()
+        pairs = zip(positions, parameters, strict=True)
+        return replaced(
+            weights,
+            positions,
+            [weights[i] + tf.tensordot(context, matrix, 1) for i, matrix in pairs],
+        )
+
+    def adapted_names(self):
+        return ["context"]
+
+    def own_layers(self):
+        return []

@@ -1,0 +1,53 @@
+"""Meta-SGD: learn the initialisation, and a learning rate for each of its numbers."""
+
+import keras
+import numpy as np
+
+from tfmeta.inner import LearnedSGD, MetaParameters
+from tfmeta.learners.gradient.base import GradientLearner
+
+
+@keras.saving.register_keras_serializable("tfmeta")
+class MetaSGD(GradientLearner):
+    """Learn an initialisation `w` and rates `a` of the same shape.
+
+    Inner loop, for each task, `*` elementwise:
+
+        w_0 = w,    w_{t+1} = w_t - a * grad L_support(w_t),    t = 0..T-1
+
+    Outer loop: the compiled optimizer descends the mean over tasks of `L_query(w_T)` along both
+    `w` and `a`. A rate may become negative; its direction is then learned, too.
+
+    Meta-learned: all trainable weights of the network, and a rate for each of their numbers.
+    Adapted: the weights.
+
+    Differs from the paper: more than one inner step is allowed, with the same rates at each; rates
+    start at one value, where the paper draws them at random; first order and non-transductive
+    normalisation as in `MAML`.
+
+    Args:
+        network: a `keras.Model`, or None for a subclass with `call`.
+        inner_learning_rate: where each rate starts, > 0.
+        inner_steps: `T` in training. The paper: 1.
+        evaluation_steps: `T` outside training, None for the same.
+        first_order: True treats inner gradients as constants; rates still have theirs.
+        transductive: True normalises query examples by the statistics of their own batch.
+        **kwargs: `checkpoint_inner_steps`, `task_batching`, `name` and `dtype`, as in `MAML`.
+
+    Reference:
+        Li, Zhou, Chen and Li, "Meta-SGD: Learning to Learn Quickly for Few-Shot Learning", 2017,
+        arXiv:1707.09835, equation 3 and algorithm 1.
+    """
+
+    def make_meta_parameters(self):
+        values = {
+            f"rate_{i}": np.full(v.shape, self.inner_learning_rate, v.dtype)
+            for i, v in enumerate(self.network_weights())
+        }
+        return MetaParameters(values, name="rates")
+
+    def fixed_arguments(self):
+        return {"inner_learning_rate"}
+
+    def update_rule(self):
+        return LearnedSGD(self.meta_parameters.trainable_variables)

@@ -1,0 +1,95 @@
+"""Reptile: move the initialisation towards what each task's weights become."""
+
+import keras
+import tensorflow as tf
+
+from tfmeta.arguments import check_integer
+from tfmeta.learners.gradient.base import GradientLearner
+from tfmeta.types import Examples
+
+
+@keras.saving.register_keras_serializable("tfmeta")
+class Reptile(GradientLearner):
+    """Learn an initialisation by moving it towards the tasks' solutions; no second derivatives.
+
+    Inner loop, for each task, on minibatches of all its examples, support and query:
+
+        w_0 = w,    w_{t+1} = w_t - a * grad L_minibatch_t(w_t),    t = 0..T-1
+
+    Outer loop: the compiled optimizer takes the mean over tasks of `w - w_T` for the gradient.
+    With `SGD(e)` that is the paper's `w <- w + e * mean(w_T - w)`; a meta-batch of one task is
+    serial Reptile, of more is batched.
+
+    Meta-learned: all trainable weights of the network. Adapted: the same. A new task is learned
+    from its support set, in `evaluation_steps` steps of the same kind.
+
+    `loss` in training is of query examples that the inner loop has seen; `val_loss` is not.
+
+    Differs from the paper: the inner loop is plain gradient descent (the paper's image runs take
+    Adam with beta_1 = 0); minibatches go through the rows in a fixed order, every m-th row in one.
+
+    Args:
+        network: a `keras.Model`, or None for a subclass with `call`.
+        inner_learning_rate: `a`. The authors' sinusoid: 0.02.
+        inner_steps: `T` in training. The authors' sinusoid: 5. One step is joint training.
+        inner_batch_size: rows of a minibatch, None for all. The authors' sinusoid: 10 of 50.
+        **kwargs: `evaluation_steps` (the authors' sinusoid: 32), `transductive` (the paper gives
+            results of both kinds; transductive ones are higher), `task_batching`, `name` and
+            `dtype`, as in `MAML`.
+
+    Raises:
+        ValueError: an argument is out of its range, or there are minibatches of episodes whose
+            number of rows varies.
+
+    Reference:
+        Nichol, Achiam and Schulman, "On First-Order Meta-Learning Algorithms", 2018,
+        arXiv:1803.02999, algorithms 1 and 2.
+    """
+
+    takes_first_order = False
+
+    def __init__(
+        self,
+        network=None,
+        *,
+        inner_learning_rate=0.02,
+        inner_steps=5,
+        inner_batch_size=None,
+        **kwargs,
+    ):
+        super().__init__(
+            network,
+            inner_learning_rate=inner_learning_rate,
+            inner_steps=inner_steps,
+            **kwargs,
+        )
+        if inner_batch_size is not None:
+            check_integer("inner_batch_size", inner_batch_size, 1)
+        self.inner_batch_size = inner_batch_size
+
+    def minibatch(self, examples, step):
+        rows = examples.y.shape[0]
+        if self.inner_batch_size is None:
+            return examples
+        if rows is None:
+            raise ValueError(
+                "Expected the same number of rows in each meta-batch, for minibatches of "
+                f"inner_batch_size={self.inner_batch_size}. Received: ways or shots that vary. "
+                "Leave inner_batch_size out, or fix ways and shots."
+            )
+        if self.inner_batch_size >= rows:
+            return examples
+        batches = -(-rows // self.inner_batch_size)
+        return tf.nest.map_structure(lambda t: t[step % batches :: batches], examples)
+
+    def outer_gradients(self, episodes):
+        def task(element):
+            episode, seeds = element
+            everything = [tf.concat(pair, 0) for pair in zip(*episode, strict=True)]
+            episode = episode._replace(support=Examples(*everything))
+            result, adapted = self.run_task(episode, seeds, training=True)
+            start = self.network_weights()
+            return result, [w - new for w, new in zip(start, adapted.weights, strict=True)]
+
+        results, moved = self.map_tasks(task, self.with_seeds(episodes))
+        return self.with_penalty(results, [tf.reduce_mean(m, 0) for m in moved])
