@@ -90,7 +90,7 @@ def table(results):
     """Markdown: the rate and, in brackets, the multiple of MAML's."""
     cases = list(results["cases"])
     lines = [f"| learner | {' | '.join(cases)} |", "|---" * (len(cases) + 1) + "|"]
-    for name in LEARNERS:
+    for name in results["cases"][cases[0]]:
         cells = [results["cases"][case][name] for case in cases]
         cells = [f"{c['tasks_per_s']:.0f} ({c['of_MAML']:.2f}x)" for c in cells]
         lines.append(f"| {name} | {' | '.join(cells)} |")

@@ -1,0 +1,32 @@
+"""The tables of benchmarks/README.md say what the figures in benchmarks/results/ say."""
+
+import pytest
+
+from benchmarks import write_readme
+
+TABLES = write_readme.tables()
+PAGE = write_readme.README.read_text()
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_is_that_of_the_figures(name):
+    assert f"\n\n{TABLES[name]}\n\n<!-- end -->" in PAGE, "run: python -m benchmarks.write_readme"
+
+
+def test_nothing_is_left_to_write():
+    assert write_readme.filled(PAGE, TABLES) == PAGE, "run: python -m benchmarks.write_readme"
+
+
+def test_every_file_of_figures_is_named_in_the_page():
+    for path in (write_readme.FOLDER / "results").iterdir():
+        assert f"results/{path.name}" in PAGE
+
+
+def test_every_case_and_every_method_has_its_place():
+    for case, result in write_readme.figures("accuracy").items():
+        assert all(f"| {method} |" in TABLES[f"accuracy {case}"] for method in result["methods"])
+
+
+def test_a_page_without_a_mark_is_refused():
+    with pytest.raises(ValueError, match="Expected marks for"):
+        write_readme.filled(PAGE, TABLES | {"another": ""})
