@@ -1,7 +1,8 @@
 """Meta-learning for TensorFlow and Keras."""
 
-from tfmeta import datasets, episodes, evaluation, learners, networks, ops, tuning
-from tfmeta.learners import MetaModel
+from tfmeta import datasets, episodes, evaluation, inner, learners, networks, ops, tuning
+from tfmeta.engine.meta_model import MetaModel
+from tfmeta.engine.task import TaskResult
 from tfmeta.types import ClassDataset, Episode, Examples
 from tfmeta.version import __version__
 
@@ -10,10 +11,12 @@ __all__ = [
     "Episode",
     "Examples",
     "MetaModel",
+    "TaskResult",
     "__version__",
     "datasets",
     "episodes",
     "evaluation",
+    "inner",
     "learners",
     "networks",
     "ops",

@@ -9,8 +9,11 @@ def scale_images(x, dtype="float32"):
 
 
 def as_inputs(x):
-    """Rows of a `ClassDataset`, a tensor, as networks take them: any floats as float32, too."""
+    """Rows of a `ClassDataset`, a tensor or a nest, as networks take them: floats as float32."""
     import tensorflow as tf
 
-    x = scale_images(x)
-    return tf.cast(x, tf.float32) if x.dtype.is_floating else x
+    def as_input(part):
+        part = scale_images(part)
+        return tf.cast(part, tf.float32) if part.dtype.is_floating else part
+
+    return tf.nest.map_structure(as_input, x)

@@ -1,5 +1,6 @@
 """The three values that every part of tfmeta exchanges."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +12,8 @@ class Examples(NamedTuple):
     Shapes are those of one task; a meta-batch adds one leading axis `[B, ...]`.
 
     Attributes:
-        x: inputs, `[rows, ...]`.
+        x: inputs, `[rows, ...]`: a tensor, or a nest of tensors (token ids and their mask, a
+            picture and its numbers) that all have the same rows.
         y: targets, `[rows]` (class labels `0..ways-1`) or `[rows, ...]` (regression).
         mask: float32 `[rows]`, 1 for a real example, 0 for padding. `None`, in one
             task given by hand, means that every row is real.
@@ -40,14 +42,16 @@ class ClassDataset:
     """Examples in memory, grouped by class: what episodes are drawn from.
 
     Args:
-        x: array `[examples, ...]`; uint8 images keep a quarter of the memory and are
-            scaled to `0..1` when episodes are made.
+        x: array `[examples, ...]`, or a nest of such arrays: dicts and tuples, named or not,
+            one in another; a list is an array. uint8 images keep a quarter of the memory and
+            are scaled to `0..1` when episodes are made.
         class_ids: integers `[examples]`, the class of each row, `0..classes-1`. Every class
             needs at least one row.
         class_names: one name a class; `str(class_id)` by default.
 
     Attributes:
-        x: the rows sorted by class (the order inside a class is kept), `[examples, ...]`.
+        x: the rows sorted by class (the order inside a class is kept), `[examples, ...]`, in
+            the nest given; any mapping is a dict here.
         class_ids: int64 `[examples]`, ascending.
         counts: int64 `[classes]`, the number of examples of each class.
         starts: int64 `[classes]`, the row where each class begins.
@@ -58,21 +62,8 @@ class ClassDataset:
     """
 
     def __init__(self, x, class_ids, class_names=None):
-        x, class_ids = np.asarray(x), np.asarray(class_ids)
-        if class_ids.ndim != 1 or len(class_ids) != len(x):
-            raise ValueError(
-                f"Expected one class id for each row of x, an array of shape ({len(x)},). "
-                f"Received: shape {class_ids.shape}."
-            )
-        if not np.issubdtype(class_ids.dtype, np.integer):
-            raise ValueError(
-                f"Expected integer class ids. Received: dtype {class_ids.dtype}. "
-                "tfmeta.datasets.from_arrays turns any labels into class ids."
-            )
-        if len(x) == 0:
-            raise ValueError("Expected at least one example. Received: an empty array.")
-        if class_ids.min() < 0:
-            raise ValueError(f"Expected class ids from 0. Received: {class_ids.min()}.")
+        x = map_parts(np.asarray, x)
+        class_ids = _checked_class_ids(class_ids, count_rows(x))
         counts = np.bincount(class_ids, minlength=0 if class_names is None else len(class_names))
         names = (
             [str(i) for i in range(len(counts))]
@@ -89,7 +80,8 @@ class ClassDataset:
                 f"Expected at least one example in each class. Received: none in {empty}."
             )
         order = np.argsort(class_ids, kind="stable")
-        self.x = x if (order == np.arange(len(order))).all() else x[order]
+        is_sorted = (order == np.arange(len(order))).all()
+        self.x = x if is_sorted else map_parts(lambda part: part[order], x)
         self.class_ids = class_ids[order].astype(np.int64)
         self.counts = counts.astype(np.int64)
         self.starts = np.cumsum(self.counts) - self.counts
@@ -103,23 +95,25 @@ class ClassDataset:
     @property
     def num_examples(self):
         """Number of examples over all classes."""
-        return len(self.x)
+        return len(self.class_ids)
 
     @property
     def example_shape(self):
-        """Shape of one example, a tuple."""
-        return tuple(self.x.shape[1:])
+        """Shape of one example: a tuple, or a nest of tuples if x is a nest."""
+        return map_parts(lambda part: part.shape[1:], self.x)
 
     def of_class(self, class_id):
-        """The examples of one class, `[counts[class_id], ...]` (a view, not a copy)."""
+        """The examples of one class, `[counts[class_id], ...]` (views, not copies)."""
         start = self.starts[class_id]
-        return self.x[start : start + self.counts[class_id]]
+        return map_parts(lambda part: part[start : start + self.counts[class_id]], self.x)
 
     def subset(self, class_ids):
         """A `ClassDataset` of these classes, numbered from 0 in the order given."""
         class_ids = [int(c) for c in class_ids]
+        rows = [slice(self.starts[c], self.starts[c] + self.counts[c]) for c in class_ids]
+        rows = rows or [slice(0)]  # no class: the error says that examples are missing
         return ClassDataset(
-            np.concatenate([self.of_class(c) for c in class_ids]) if class_ids else self.x[:0],
+            map_parts(lambda part: np.concatenate([part[r] for r in rows]), self.x),
             np.repeat(np.arange(len(class_ids)), self.counts[class_ids]),
             [self.class_names[c] for c in class_ids],
         )
@@ -127,8 +121,65 @@ class ClassDataset:
     def __repr__(self):
         return (
             f"<ClassDataset: {self.num_classes} classes, {self.num_examples} examples "
-            f"of shape {self.example_shape}, {self.x.dtype}>"
+            f"of shape {self.example_shape}, {map_parts(lambda part: str(part.dtype), self.x)}>"
         )
+
+
+def _checked_class_ids(class_ids, rows):
+    """Class ids as an array of integers `[rows]`, each from 0."""
+    class_ids = np.asarray(class_ids)
+    if class_ids.ndim != 1 or len(class_ids) != rows:
+        raise ValueError(
+            f"Expected one class id for each row of x, an array of shape ({rows},). "
+            f"Received: shape {class_ids.shape}."
+        )
+    if not np.issubdtype(class_ids.dtype, np.integer):
+        raise ValueError(
+            f"Expected integer class ids. Received: dtype {class_ids.dtype}. "
+            "tfmeta.datasets.from_arrays turns any labels into class ids."
+        )
+    if rows == 0:
+        raise ValueError("Expected at least one example. Received: an empty array.")
+    if class_ids.min() < 0:
+        raise ValueError(f"Expected class ids from 0. Received: {class_ids.min()}.")
+    return class_ids
+
+
+# The nests are walked here, not by tf.nest or keras.tree: to those a list is a nest, to a data
+# set an array; and this file loads neither.
+def map_parts(function, x):
+    """`function` of each part of x, in the nest of x; of x itself if it is no nest."""
+    if isinstance(x, Mapping):
+        return {key: map_parts(function, part) for key, part in x.items()}
+    if isinstance(x, tuple):
+        parts = [map_parts(function, part) for part in x]
+        return type(x)(*parts) if hasattr(x, "_fields") else tuple(parts)
+    return function(x)
+
+
+def count_rows(x):
+    """The number of rows that all parts of x, arrays, have; a ValueError unless they agree."""
+    parts = list(_named_parts(x, "x"))
+    if len({part.shape[:1] for _, part in parts}) != 1 or parts[0][1].ndim == 0:
+        shapes = ", ".join(f"{name} of shape {part.shape}" for name, part in parts)
+        raise ValueError(
+            "Expected x to be an array with rows, or a nest of arrays with the same number of "
+            f"rows. Received: {shapes or f'no array in x, {x}'}."
+        )
+    return len(parts[0][1])
+
+
+def _named_parts(x, name):
+    """Pairs of a part's place in x, as Python writes it, and the part."""
+    if isinstance(x, dict):
+        inner = [(f"{name}[{key!r}]", part) for key, part in x.items()]
+    elif hasattr(x, "_fields"):
+        inner = [(f"{name}.{field}", getattr(x, field)) for field in x._fields]
+    elif isinstance(x, tuple):
+        inner = [(f"{name}[{i}]", part) for i, part in enumerate(x)]
+    else:
+        return [(name, x)]
+    return [pair for place, part in inner for pair in _named_parts(part, place)]
 
 
 def check_class_dataset(dataset):

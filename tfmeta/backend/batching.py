@@ -13,13 +13,17 @@ Figures of both: the table in README. The loop unrolled is not a mode: it is as 
 and takes five times as long to trace.
 """
 
+import functools
+import warnings
+
 import keras
 import tensorflow as tf
 
+from tfmeta.backend import private
 from tfmeta.backend.folding import has_grouped_kernels
+from tfmeta.backend.task_layers import kernel_layers
 
 MODES = ("auto", "vectorize", "loop")
-_KERNEL_LAYERS = ("Conv", "RNN", "LSTM", "GRU")
 # Features of a task's support set, in numbers, up to which all tasks share a kernel: 1 MB.
 _SMALL = 2**18
 
@@ -39,6 +43,9 @@ def batching_mode(own_layers, asked, elements, in_xla):
     """
     if tf.config.functions_run_eagerly():
         return "loop"
+    if private.missing():
+        _say_once(tuple(private.missing()))
+        return "loop"
     kernels = kernel_layers(own_layers)
     if not kernels:
         return "vectorize" if asked == "auto" else asked
@@ -52,16 +59,6 @@ def batching_mode(own_layers, asked, elements, in_xla):
     return "fold" if rows * _largest_features(kernels) <= _SMALL else "loop"
 
 
-def kernel_layers(layers):
-    """The convolutional and recurrent ones of some layers."""
-    return [
-        layer
-        for layer in layers
-        if any(kind in type(layer).__name__ for kind in _KERNEL_LAYERS)
-        and not isinstance(layer, keras.Model)
-    ]
-
-
 def _largest_features(kernels):
     """How many numbers a convolution gives for an example; infinity if that is not known."""
     sizes = []
@@ -70,3 +67,12 @@ def _largest_features(kernels):
         fast = has_grouped_kernels(tf.as_dtype(layer.compute_dtype))
         sizes.append(tf.TensorShape(shape).num_elements() if fast else None)
     return float("inf") if None in sizes else max(sizes)
+
+
+@functools.cache
+def _say_once(names):
+    warnings.warn(
+        f"TensorFlow {tf.__version__} lacks {', '.join(names)}, which tfmeta.backend.private looks "
+        "for: the tasks of a meta-batch run one after another, with the same results.",
+        stacklevel=2,
+    )

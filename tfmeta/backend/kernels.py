@@ -3,7 +3,8 @@
 import functools
 
 import tensorflow as tf
-from tensorflow.python.eager import record
+
+from tfmeta.backend import private
 
 _kernels = {}
 
@@ -18,15 +19,17 @@ def kernel(fn):
         fn: function of tensors, without variables. It is not differentiable as a kernel.
 
     Returns:
-        The compiled function.
+        The compiled function; `fn` itself where TensorFlow cannot hide it from a tape.
     """
+    if private.stop_recording is None:
+        return fn
 
     @functools.wraps(fn)
     def call(*tensors):
         specs = [tf.TensorSpec(t.shape, t.dtype) for t in tensors]
         concrete = _compiled(fn, *specs)
         _kernels[concrete.name.decode()] = call
-        with record.stop_recording():
+        with private.stop_recording():
             return concrete(*tensors)
 
     return call

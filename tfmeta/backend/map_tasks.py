@@ -1,13 +1,12 @@
 """Run a function of one task for every task of a meta-batch."""
 
 import os
-from unittest import mock
 
 import keras
 import tensorflow as tf
-from tensorflow.python.ops.parallel_for import control_flow_ops, pfor
 
-from tfmeta.backend.folding import folded_tasks
+from tfmeta.backend import private
+from tfmeta.backend.conversion import FOLDED, VECTORIZED, conversion, converts
 
 
 def map_tasks(fn, elements, mode):
@@ -28,11 +27,8 @@ def map_tasks(fn, elements, mode):
 
         results = [fn(task(i)) for i in range(number_of_tasks(elements))]
         return tf.nest.map_structure(lambda *r: tf.stack(r), *results)
-    if mode == "vectorize":
-        return _vectorized_map(fn, elements)
-    if mode == "fold":
-        with folded_tasks():
-            return _vectorized_map(fn, elements)
+    if mode != "loop" and not private.missing():
+        return _vectorized_map(fn, elements, FOLDED if mode == "fold" else VECTORIZED)
     # A function of its own is traced once and tells map_fn the shapes of its results.
     traced = tf.function(fn, autograph=False)
     one = tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape[1:], t.dtype), elements)
@@ -46,27 +42,26 @@ def map_tasks(fn, elements, mode):
     return tf.map_fn(traced, elements, fn_output_signature=signature, parallel_iterations=at_a_time)
 
 
-def _vectorized_map(fn, elements):
-    """`tf.vectorized_map`, in the caller's graph under XLA, too.
+def _vectorized_map(fn, elements, mode):
+    """All tasks in one kernel, in the caller's graph."""
+    tasks = number_of_tasks(elements)
 
-    There TensorFlow puts it into a function of its own, whose gradient is another. Shapes that go
-    from one to the other must be known to XLA, which therefore takes all that goes into the first,
-    the weights included, for constants, and compiles again whenever they change: 0.8 s a step in
-    the place of 0.5 ms (sinusoid, 25 tasks, 1 inner step, Adam included; 0.8 ms without XLA).
-    """
-    with (
-        mock.patch.object(control_flow_ops, "_is_under_xla_context", return_value=False),
-        mock.patch.dict(pfor._pfor_converter_registry, {"PadV2": _pad}),
-    ):
-        return tf.vectorized_map(fn, elements, warn=False)
+    def one(i):
+        return fn(tf.nest.map_structure(lambda t: tf.gather(t, i), elements))
+
+    with conversion(mode):
+        # AutoGraph would read, and rewrite, all that a task calls.
+        one = tf.autograph.experimental.do_not_convert(one)
+        return private.vectorize(one, tasks, fallback_to_while_loop=True)
 
 
-def _pad(op):
+@converts("PadV2", modes=(VECTORIZED, FOLDED))
+def _pad(op, tasks):
     """TensorFlow's pads with zeros, whatever `constant_values` says."""
     (x, _, _), (paddings, _, _), (value, _, _) = op.inputs
     if [i.is_stacked for i in op.inputs] != [True, False, False]:
-        raise pfor.ConversionNotImplementedError("Padding that is not the same for all tasks.")
-    return pfor.wrap(tf.raw_ops.PadV2(
+        raise private.ConversionNotImplementedError("Padding that is not the same for all tasks.")
+    return private.wrap(tf.raw_ops.PadV2(
         input=x, paddings=tf.concat([[[0, 0]], paddings], 0), constant_values=value
     ), True)  # fmt: skip
 
@@ -87,7 +82,7 @@ def map_gradients(fn, elements, variables, mode):
     Raises:
         ValueError: no gradient reaches a variable.
     """
-    if mode == "vectorize" and not tf.executing_eagerly():
+    if mode == "vectorize" and not (tf.executing_eagerly() or private.missing()):
         # The tape outside: the backward pass of shared weights is then one kernel, too.
         with tf.GradientTape() as tape:
             losses, results = map_tasks(fn, elements, mode)

@@ -1,5 +1,7 @@
 """What a network is made of: its layers, their weights, how it ends."""
 
+import functools
+
 import keras
 import tensorflow as tf
 
@@ -78,3 +80,16 @@ def _holds_variable(value):
     if isinstance(value, list | tuple):
         return any(map(_holds_variable, value))
     return isinstance(value, tf.Variable)
+
+
+def can_be_cloned(network):
+    """True for a Sequential or functional model with no `call` of its own."""
+    call = getattr(type(network), "call", None)
+    return call in (keras.Sequential.call, _functional().call)
+
+
+@functools.cache
+def _functional():
+    """The class that Keras makes of `keras.Model(inputs, outputs)`."""
+    x = keras.Input((1,))
+    return type(keras.Model(x, x))

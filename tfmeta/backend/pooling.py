@@ -1,35 +1,21 @@
 """Max pooling with a right second derivative."""
 
-import contextlib
 import itertools
-from unittest import mock
 
 import tensorflow as tf
 
 
-@contextlib.contextmanager
-def exact_max_pool(jit_compile):
-    """Within it Keras's max pooling layers are right to any derivative.
+def is_wrong_in_tensorflow(strides, padding, in_xla):
+    """True where TensorFlow's second derivative of max pooling (`MaxPoolGradGrad`) is wrong.
 
-    TensorFlow's second derivative of max pooling (`MaxPoolGradGrad`) is wrong without a word
+    That is, without a word,
 
     - compiled by XLA: by 7 % alone, and by 1 to 8 % in MAML's outer gradient;
     - in any `tf.function` with stride 1 and "same" padding, where it is zero.
 
-    There `max_pool` takes its place. Elsewhere TensorFlow's is right, and faster.
-
-    Args:
-        jit_compile: True if the ops are compiled by XLA.
+    `max_pool` is for there. Elsewhere TensorFlow's is right, and faster.
     """
-    original = tf.nn.max_pool
-
-    def pool(input, ksize, strides, padding, data_format=None, name=None):
-        keeps_size = padding == "SAME" and set(tf.nest.flatten(strides)) == {1}
-        right = max_pool if jit_compile or keeps_size else original
-        return right(input, ksize, strides, padding, data_format, name)
-
-    with mock.patch.object(tf.nn, "max_pool", pool):
-        yield
+    return in_xla or (padding.upper() == "SAME" and set(tf.nest.flatten(strides)) == {1})
 
 
 def max_pool(input, ksize, strides, padding, data_format=None, name=None):

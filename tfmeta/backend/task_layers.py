@@ -1,125 +1,122 @@
-"""What BatchNormalization layers do inside a task."""
+"""What Keras's layers do inside a task: one registry from layer class to implementation.
+
+Inside a task a network runs on weights of the task's own, and is differentiated twice. Some layers
+need another implementation there. It is found by the layer's class, and chosen at the layer: a
+layer that a learner has seen looks, whenever it is called, whether this thread is inside a task.
+Everywhere else, in every other thread at the same time, too, it does what Keras wrote.
+"""
 
 import contextlib
 import contextvars
+import functools
 from typing import Any, NamedTuple
-from unittest import mock
 
 import keras
-import tensorflow as tf
 
-from tfmeta.backend.batch_norm import applies_to, batch_norm
-from tfmeta.backend.network_facts import batch_norm_layers
-from tfmeta.backend.pooling import per_axis
+_task = contextvars.ContextVar("task", default=None)
+_implementations = {}
 
-_fused = contextvars.ContextVar("fused", default=False)
-_NOTE = "_tfmeta_normalized"  # of a graph's tensor: how it was made
+
+class TaskMode(NamedTuple):
+    """How layers run inside a task.
+
+    Attributes:
+        batch_statistics: what BatchNormalization goes by, whatever `training` says for dropout:
+            True for the statistics of the batch, which then are its new state, False for those in
+            its state, None for what Keras does.
+        fused: True if BatchNormalization and the max pooling after it are to be one operation.
+        in_xla: True if the step is compiled by XLA.
+    """
+
+    batch_statistics: Any = None
+    fused: bool = False
+    in_xla: bool = False
+
+
+def in_task(layer_class):
+    """Register what layers of a class, and of classes derived from it, do inside a task.
+
+        @tfmeta.inner.in_task(MyNormalization)
+        def normalize(layer, call, mode, inputs, **kwargs):
+            mean, variance = tfmeta.ops.moments(inputs, [0])
+            ...
+
+    Args:
+        layer_class: a `keras.layers.Layer` class.
+
+    Returns:
+        A decorator of a function `(layer, call, mode, *args, **kwargs) -> outputs`, where `call` is
+        the layer's own `call`, `mode` a `TaskMode`, and the rest what the layer was called with.
+    """
+
+    def register(function):
+        _implementations[layer_class] = function
+        return function
+
+    return register
 
 
 @contextlib.contextmanager
-def batch_norm_calls(network, batch_statistics):
-    """Set what BatchNormalization does, whatever `training` says for dropout.
+def task_mode(**changes):
+    """A scope, in this thread alone, in which layers run as in a task.
 
-    Keras ties both to one flag, but an inner loop at test time needs batch statistics without
-    dropout, and the query of a training step the opposite.
+    Args:
+        **changes: fields of `TaskMode`; the others stay as they are.
     """
-    layers = batch_norm_layers(network)
-    saved = [layer.momentum for layer in layers]
-    for layer in layers:
-        original = type(layer).call.__get__(layer)
-
-        def call(inputs, training=None, mask=None, _original=original, _layer=layer):
-            if batch_statistics and _fused.get() and mask is None and _is_plain(_layer, inputs):
-                return _call_fused(_layer, inputs)
-            return _original(inputs, training=batch_statistics, mask=mask)
-
-        object.__setattr__(layer, "call", call)
-        layer.momentum = 0.0
+    token = _task.set((_task.get() or TaskMode())._replace(**changes))
     try:
         yield
     finally:
-        for layer, momentum in zip(layers, saved, strict=True):
-            object.__delattr__(layer, "call")
-            layer.momentum = momentum
+        _task.reset(token)
 
 
-class _Normalized(NamedTuple):
-    """Where a tensor comes from: `redo(pool=True)` gives it pooled, before the rectifier."""
+def adopt(network):
+    """Let the registered layers of a network see that they are inside a task.
 
-    redo: Any
-    rectified: bool = False
-
-
-@contextlib.contextmanager
-def fused_batch_norm(enabled):
-    """Within it BatchNormalization on batch statistics is `tfmeta.backend.batch_norm`.
-
-    Max pooling (2x2, stride 2) right after it, or with a ReLU between, is taken in: the largest
-    value of a window is the same before and after both. The passes that this leaves without use
-    drop out of the compiled graph.
+    Args:
+        network: a `keras.Model`.
     """
-    if not enabled:
-        yield
-        return
-    relu, max_pool = tf.nn.relu, tf.nn.max_pool
-
-    def noting_relu(features, name=None):
-        outputs, origin = relu(features, name=name), getattr(features, _NOTE, None)
-        if origin is not None:
-            setattr(outputs, _NOTE, origin._replace(rectified=True))
-        return outputs
-
-    def fusing_max_pool(input, ksize, strides, padding, data_format=None, name=None):
-        origin = getattr(input, _NOTE, None)
-        if origin is None or not _halves(input, ksize, strides, padding):
-            return max_pool(input, ksize, strides, padding, data_format, name)
-        pooled = origin.redo(pool=True)
-        return relu(pooled, name=name) if origin.rectified else pooled
-
-    token = _fused.set(True)
-    try:
-        with (
-            mock.patch.object(tf.nn, "relu", noting_relu),
-            mock.patch.object(tf.nn, "max_pool", fusing_max_pool),
-        ):
-            yield
-    finally:
-        _fused.reset(token)
+    for layer in network._flatten_layers():
+        if "call" in vars(layer):
+            continue
+        found = [c for c in type(layer).__mro__ if c in _implementations]
+        if found:
+            call = _aware(layer, layer.call, _implementations[found[0]])
+            # Past Keras, which would track the function as a part of the layer.
+            object.__setattr__(layer, "call", call)
 
 
-def _is_plain(layer, x):
-    """True if a layer does no more than `tfmeta.backend.batch_norm`."""
-    of_keras = type(layer).call is keras.layers.BatchNormalization.call
-    return (
-        of_keras
-        and layer.trainable  # a frozen one goes by its moving averages
-        and not layer.synchronized
-        and not getattr(layer, "renorm", False)
-        and layer.axis in (-1, 3)
-        and layer.compute_dtype == x.dtype.name
-        and applies_to(x)
-    )
+def _aware(layer, call, implementation):
+    @functools.wraps(call)
+    def aware(*args, **kwargs):
+        mode = _task.get()
+        if mode is None:
+            return call(*args, **kwargs)
+        return implementation(layer, call, mode, *args, **kwargs)
+
+    return aware
 
 
-def _call_fused(layer, x):
-    channels = x.shape[-1]
-    gamma = tf.ones([channels], x.dtype) if layer.gamma is None else layer.gamma
-    beta = tf.zeros([channels], x.dtype) if layer.beta is None else layer.beta
-    gamma, beta = (tf.convert_to_tensor(w) for w in (gamma, beta))
-
-    def normalize(pool=False):
-        outputs, mean, variance = batch_norm(x, gamma, beta, layer.epsilon, pool)
-        layer.moving_mean.assign(mean)
-        layer.moving_variance.assign(variance)
-        return outputs
-
-    outputs = normalize()
-    setattr(outputs, _NOTE, _Normalized(normalize))
-    return outputs
+def calls_as_keras(layer, layer_class):
+    """True if a layer's `call` is that of a class of Keras's, not a subclass's own."""
+    return type(layer).call is layer_class.call
 
 
-def _halves(x, ksize, strides, padding):
-    """True for pooling of 2x2 windows side by side."""
-    sides = x.shape[1:3].as_list()
-    whole = None not in sides and (padding == "VALID" or not any(side % 2 for side in sides))
-    return whole and all(per_axis(v, 2) == [2, 2] for v in (ksize, strides))
+def is_inside_task():
+    """True inside of `task_mode`, in this thread."""
+    return _task.get() is not None
+
+
+def kernel_layers(layers):
+    """The convolutional and recurrent ones of some layers."""
+    return [layer for layer in layers if isinstance(layer, _KERNEL_LAYERS)]
+
+
+_KERNEL_LAYERS = (
+    *(keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D),
+    *(keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose),
+    *(keras.layers.SeparableConv1D, keras.layers.SeparableConv2D),
+    *(keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D),
+    *(keras.layers.RNN, keras.layers.Bidirectional),
+    *(keras.layers.LSTMCell, keras.layers.GRUCell, keras.layers.SimpleRNNCell),
+)

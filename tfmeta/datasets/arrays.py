@@ -2,14 +2,15 @@
 
 import numpy as np
 
-from tfmeta.types import ClassDataset
+from tfmeta.types import ClassDataset, count_rows, map_parts
 
 
 def from_arrays(x, labels, class_names=None):
-    """Groups the rows of an array by label.
+    """Groups the rows of an array, or of a nest of arrays, by label.
 
     Args:
-        x: array `[examples, ...]`.
+        x: array `[examples, ...]`; or dicts and tuples of such arrays, say
+            `{"ids": [examples, length], "mask": [examples, length]}`. A list is an array.
         labels: integers or strings `[examples]`, any values; the class ids are their
             positions among the sorted distinct labels.
         class_names: one name for each distinct label, in sorted order; `str(label)` by
@@ -22,11 +23,12 @@ def from_arrays(x, labels, class_names=None):
         ValueError: the lengths differ, labels are not one integer or string a row, or
             there is not one name for each distinct label.
     """
-    x, labels = np.asarray(x), _checked_labels(labels)
-    if x.ndim == 0 or len(x) != len(labels):
+    x, labels = map_parts(np.asarray, x), _checked_labels(labels)
+    is_scalar = isinstance(x, np.ndarray) and x.ndim == 0
+    if is_scalar or count_rows(x) != len(labels):
         raise ValueError(
             "Expected one label for each row of x. "
-            f"Received: x of shape {x.shape} and {len(labels)} labels."
+            f"Received: x of shape {map_parts(np.shape, x)} and {len(labels)} labels."
         )
     distinct, class_ids = np.unique(labels, return_inverse=True)
     names = [str(label) for label in distinct] if class_names is None else list(class_names)

@@ -79,9 +79,15 @@ def rotated_classes(dataset):
         "name@270".
 
     Raises:
-        ValueError: the examples are not square images.
+        ValueError: the examples are not square images, or a nest, of which nobody can say which
+            part turns.
     """
     shape = dataset.example_shape
+    if not isinstance(dataset.x, np.ndarray):
+        raise ValueError(
+            "Expected square images, one array of shape (examples, H, H, channels). Received: a "
+            f"nest, examples of shape {shape}. Turn the pictures before from_arrays."
+        )
     if len(shape) not in (2, 3) or shape[0] != shape[1]:
         raise ValueError(
             f"Expected square images, examples of shape (H, H, channels). Received: {shape}. "

@@ -21,7 +21,7 @@ def labelled(dataset, batch_size=64, seed=0):
         `tf.data.Dataset` of pairs
 
         - x: `[rows, ...]`, as in episodes: float32 in `0..1` for uint8 data, float32 for floating
-          data, otherwise in the data set's own type;
+          data, otherwise in the data set's own type; a nest for a data set of nests;
         - class ids: int32 `[rows]`, `0..classes-1`.
 
     Raises:
@@ -37,12 +37,14 @@ def labelled(dataset, batch_size=64, seed=0):
     """
     check_class_dataset(dataset)
     check_integer("batch_size", batch_size, 1)
-    # A tensor captured by the map: one copy. On the CPU, where tf.data runs.
+    # Tensors captured by the map: one copy. On the CPU, where tf.data runs.
     with tf.device("CPU:0"):
-        table, class_ids = tf.constant(dataset.x), tf.constant(dataset.class_ids, tf.int32)
+        tables = tf.nest.map_structure(tf.constant, dataset.x)
+        class_ids = tf.constant(dataset.class_ids, tf.int32)
 
     def examples(rows):
-        return as_inputs(tf.gather(table, rows)), tf.gather(class_ids, rows)
+        x = tf.nest.map_structure(lambda table: tf.gather(table, rows), tables)
+        return as_inputs(x), tf.gather(class_ids, rows)
 
     rows = tf.data.Dataset.range(dataset.num_examples)
     rows = rows.shuffle(dataset.num_examples, seed=seed).batch(int(batch_size))

@@ -3,8 +3,9 @@
 import keras
 import tensorflow as tf
 
-from tfmeta.engine import learner_checks as checks
-from tfmeta.types import Examples
+from tfmeta.engine import building
+from tfmeta.engine.inputs import as_examples
+from tfmeta.types import Episode
 
 
 @keras.saving.register_keras_serializable("tfmeta")
@@ -16,20 +17,19 @@ class AdaptedModel(keras.Model):
 
     Args:
         learner: a built learner.
-        support_spec: `[(shape, dtype)]` of x, y and mask of the support set.
+        support_spec: shapes and dtypes of the support set, from `episode_to_config`.
         adapted_spec: `[(shape, dtype)]` of each tensor of what `adapt` returned.
     """
 
     def __init__(self, learner, support_spec, adapted_spec, **kwargs):
         super().__init__(**kwargs)
         self.learner = learner
-        self.support_spec = [tuple(spec) for spec in support_spec]
+        self.support_spec = support_spec
         self.adapted_spec = [tuple(spec) for spec in adapted_spec]
         # The structure of the value, a nest of any kind, comes from tracing `adapt`.
-        specs = [tf.TensorSpec(tuple(shape), dtype) for shape, dtype in support_spec]
-        self._structure = tf.function(learner.adapt, autograph=False).get_concrete_function(
-            Examples(*specs)
-        )
+        support = building.episode_from_config(support_spec).support
+        adapt = tf.function(learner.adapt, autograph=False)
+        self._structure = adapt.get_concrete_function(support)
         self.adapted = [
             self.add_weight(
                 shape=tuple(shape),
@@ -44,9 +44,9 @@ class AdaptedModel(keras.Model):
     @classmethod
     def of(cls, learner, support):
         """Adapt a learner to a support set, and keep the result."""
-        support = checks.as_examples(learner, support)
+        support = as_examples(learner, support)
         values = tf.nest.flatten(learner.adapt(support))
-        model = cls(learner, _spec(support), _spec(values))
+        model = cls(learner, building.episode_to_config(Episode(support, support)), _spec(values))
         for weight, value in zip(model.adapted, values, strict=True):
             weight.assign(value)
         model(support.x)  # `export` wants to know the inputs

@@ -3,8 +3,9 @@
 import tensorflow as tf
 
 from tfmeta.backend.network_facts import check_runs_on_given_weights, has_batch_norm
-from tfmeta.engine import learner_checks as checks
+from tfmeta.engine.building import build_on
 from tfmeta.engine.finite import MARK
+from tfmeta.engine.inputs import as_tensor, check_labels
 from tfmeta.types import Episode, Examples
 
 _HOW_TO_PASS = (
@@ -17,8 +18,9 @@ def prepare(learner, episodes):
     """Check the element type and the first meta-batch, and build the network."""
     spec = _episode_spec(episodes)
     if not (learner.built and learner.inner_network().built):
+        one = tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape[1:], t.dtype), spec)
         with learner.distribute_strategy.scope():
-            learner.build((None, *spec.query.x.shape[2:]))
+            build_on(learner, one)
     check_runs_on_given_weights(learner.inner_network())
     if isinstance(episodes, tf.data.Dataset):
         check_meta_batch(learner, _first(episodes))
@@ -26,10 +28,11 @@ def prepare(learner, episodes):
 
 def check_meta_batch(learner, first):
     """Raise a ValueError if a meta-batch, `Episode` of NumPy arrays, does not fit a learner."""
-    if first.support.x.shape[1] == 0:
+    x = tf.nest.flatten(first.support.x)[0]
+    if x.shape[1] == 0:
         raise ValueError(
             "Expected support examples to adapt on. Received: episodes with shots = 0, support.x "
-            f"of shape {first.support.x.shape}. Make the episodes with shots=1 or more."
+            f"of shape {x.shape}. Make the episodes with shots=1 or more."
         )
     if not (first.support.mask.all() and first.query.mask.all()) and not masks_work(learner):
         raise ValueError(_padding_message(learner))
@@ -39,8 +42,8 @@ def check_meta_batch(learner, first):
                 f"Expected a real row in each task's {name} set. Received: a mask of zeros."
             )
     if learner.integer_labels:
-        checks.check_labels(first.support.y, None, "support.y")
-        checks.check_labels(first.query.y, None, "query.y")
+        check_labels(first.support.y, None, "support.y")
+        check_labels(first.query.y, None, "query.y")
     learner.check_episodes(first)
 
 
@@ -74,8 +77,8 @@ def as_meta_batch(learner, episodes):
         )
 
     def tensors(part):
-        x, y = checks.as_tensor(learner, part.x), checks.as_tensor(learner, part.y)
-        mask = tf.ones(tf.shape(x)[:2]) if part.mask is None else part.mask
+        x, y = as_tensor(learner, part.x), as_tensor(learner, part.y)
+        mask = tf.ones(tf.shape(y)[:2]) if part.mask is None else part.mask
         return Examples(x, y, tf.convert_to_tensor(mask, tf.float32))
 
     episodes = Episode(*map(tensors, episodes))
@@ -134,21 +137,26 @@ def _episode_spec(episodes):
             f"Expected episodes. Received: {_describe(episodes, spec)}. {_HOW_TO_PASS}"
         )
     for name, part in zip(Episode._fields, spec, strict=True):
-        for field, tensor in zip(Examples._fields, part, strict=True):
-            if tensor is None or not hasattr(tensor, "shape"):
-                raise ValueError(f"Expected tensors in {name}.{field}. Received: {tensor}.")
+        for field, value in zip(Examples._fields, part, strict=True):
+            for tensor in tf.nest.flatten(value):
+                if tensor is None or not hasattr(tensor, "shape"):
+                    raise ValueError(f"Expected tensors in {name}.{field}. Received: {tensor}.")
         if not _is_meta_batch(part):
             raise ValueError(
                 f"Expected a meta-batch: {name}.x of shape [B, rows, ...] and {name}.mask of shape "
-                f"[B, rows]. Received: {part.x.shape} and {part.mask.shape}. Add `.batch(4)` to a "
-                "data set of single episodes."
+                f"[B, rows]. Received: {_shapes(part.x)} and {part.mask.shape}. Add `.batch(4)` to "
+                "a data set of single episodes."
             )
     return spec
 
 
 def _is_meta_batch(part):
-    ranks = part.x.shape.rank, part.y.shape.rank, part.mask.shape.rank
-    return ranks[2] == 2 and all(rank is not None and rank >= 2 for rank in ranks)
+    ranks = [t.shape.rank for t in tf.nest.flatten(part)]
+    return part.mask.shape.rank == 2 and all(rank is not None and rank >= 2 for rank in ranks)
+
+
+def _shapes(x):
+    return x.shape if hasattr(x, "shape") else tf.nest.map_structure(lambda t: t.shape, x)
 
 
 def _first(episodes):

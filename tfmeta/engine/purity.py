@@ -10,6 +10,7 @@ import keras
 from tfmeta.backend.network_facts import check_runs_on_given_weights
 from tfmeta.engine import finite
 from tfmeta.engine import learner_checks as checks
+from tfmeta.engine.inputs import as_examples, as_tensor
 
 _in_task = contextvars.ContextVar("in_task", default=False)
 
@@ -34,10 +35,11 @@ def pure(method):
 
     NumPy inputs become tensors of the network's dtype (uint8 images are scaled to 0..1, as in
     the episode pipelines), a missing mask becomes ones, no variable can be assigned, and a
-    method without a `training` argument may be called with one.
+    method without a `training` or `mask` argument may be called with one.
     """
     signature = inspect.signature(method)
     is_adapt = method.__name__ == "adapt"
+    optional = {"training", "mask"} - set(signature.parameters)
     examples_argument = list(signature.parameters)[1 if is_adapt else 2]
 
     @functools.wraps(method)
@@ -45,10 +47,9 @@ def pure(method):
         checks.check_built(self, method.__name__)
         if is_adapt:
             check_runs_on_given_weights(self.inner_network())
-        if "training" not in signature.parameters:
-            kwargs.pop("training", None)
+        kwargs = {name: value for name, value in kwargs.items() if name not in optional}
         arguments = signature.bind(self, *args, **kwargs).arguments
-        convert = checks.as_examples if is_adapt else checks.as_tensor
+        convert = as_examples if is_adapt else as_tensor
         arguments[examples_argument] = convert(self, arguments[examples_argument])
         del arguments[next(iter(signature.parameters))]
         arguments |= arguments.pop("kwargs", {})

@@ -25,6 +25,15 @@ def record_arguments(cls, args, kwargs):
     return arguments
 
 
+class ReadyAfterInit(type(keras.Model)):
+    """The type of learners' classes: `ready` is called when the whole constructor is through."""
+
+    def __call__(cls, *args, **kwargs):
+        learner = super().__call__(*args, **kwargs)
+        learner.ready()
+        return learner
+
+
 @functools.cache
 def argument_names(cls):
     """Names of the constructor's arguments, also of those that it hands on in `**kwargs`."""
@@ -69,6 +78,17 @@ def learner_config(learner, arguments):
     if any(p.name == "name" or p.kind == inspect.Parameter.VAR_KEYWORD for p in takes):
         config["name"] = learner.name
     return config
+
+
+def argument_changed(learner, name, value):
+    """Note a new value of a constructor's argument, and trace compiled steps anew."""
+    if takes(type(learner), name):
+        learner._recorded_arguments()[name] = value
+    learner.arguments_changed()
+    # `inner_steps` and the like are constants in the compiled steps.
+    for step in ("train", "test", "predict"):
+        if getattr(learner, f"{step}_function", None) is not None:
+            getattr(learner, f"make_{step}_function")(force=True)
 
 
 def constructor_arguments(config):

@@ -1,29 +1,53 @@
-"""One task of a meta-batch: adapt, predict, score. `OuterLoop` runs many of them."""
+"""One task of a meta-batch: adapt, predict, score."""
 
 import contextlib
 from typing import Any, NamedTuple
 
-import keras
 import tensorflow as tf
 
-from tfmeta.backend.batching import batching_mode, kernel_layers
-from tfmeta.backend.map_tasks import number_of_tasks
-from tfmeta.backend.pooling import exact_max_pool
-from tfmeta.backend.task_layers import fused_batch_norm
-from tfmeta.engine import learner_checks as checks
-from tfmeta.engine import losses
+from tfmeta.backend.batching import batching_mode
+from tfmeta.backend.map_tasks import map_tasks, number_of_tasks
+from tfmeta.backend.task_layers import adopt, kernel_layers, task_mode
 from tfmeta.engine.purity import task_scope
-from tfmeta.ops import map_tasks
 
 
 class TaskResult(NamedTuple):
-    """What one task gives to the outer loop; a meta-batch of them has a leading axis `B`."""
+    """What `score_task` says of one task; a meta-batch of them has a leading axis `B`.
 
-    loss: Any  # query loss after adaptation, a scalar
-    objective: Any  # what the outer loop descends, a scalar: mostly the loss
-    outputs: Any  # query outputs, [M, ...]
-    inner_losses: Any = ()  # support loss before each inner step, [T]
-    updates: Any = ()  # {position in non_trainable_variables: new value}
+    Attributes:
+        loss: the query loss after adaptation, a scalar.
+        y: targets of what was scored, `[M, ...]`; None for the query's.
+        outputs: outputs that the metrics compare with them, `[M, ...]`.
+        mask: `[M]`, 0 for rows that do not count; None for the query's.
+        objective: what the outer loop descends, a scalar; None for `loss`.
+        inner_losses: support loss before each inner step, `[T]`, if there are such steps.
+        updates: a sequence of `StateUpdate`: state that goes from one outer step to the next.
+        adapted: what `adapt` returned, where the outer gradient wants it.
+    """
+
+    loss: Any
+    y: Any = None
+    outputs: Any = None
+    mask: Any = None
+    objective: Any = None
+    inner_losses: Any = ()
+    updates: Any = ()
+    adapted: Any = ()
+
+
+class StateUpdate(NamedTuple):
+    """How one outer step changes variables that no gradient reaches.
+
+    Attributes:
+        variables: the variables, a sequence.
+        value: what one task has to say, a tensor `[...]`.
+        merge: function of the values of all tasks, `[B, ...]`, to one new value a variable;
+            `mean_over_tasks` for one variable that becomes their mean.
+    """
+
+    variables: Any
+    value: Any
+    merge: Any
 
 
 class BeforeResult(NamedTuple):
@@ -34,101 +58,129 @@ class BeforeResult(NamedTuple):
     measured: Any  # 1, or 0 in the place of a task that was not measured
 
 
-class TaskRunner(keras.Model):
-    """What is done with each task, as pure functions, and how tasks are batched."""
+def mean_over_tasks(values):
+    """The mean of `[B, ...]` over the tasks of all replicas, the new value of one variable."""
+    value = tf.reduce_mean(values, axis=0)
+    context = tf.distribute.get_replica_context()
+    return [value if context.num_replicas_in_sync == 1 else context.all_reduce("MEAN", value)]
 
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
-        self.query_loss = None
 
-    def task_loss(self, examples, outputs):
-        """The compiled loss of one task: the mean over real rows, a scalar."""
-        if self.integer_labels and tf.executing_eagerly() and outputs.shape.rank:
-            checks.check_labels(examples.y.numpy(), outputs.shape[-1], "y")
-        return losses.task_loss(self.query_loss, examples, outputs)
+def score_task(learner, episode, training):
+    """Adapt, predict, score: `TaskResult`. What a learner does that has no loss of its own."""
+    adapted = learner.adapt(episode.support, training=training)
+    query = episode.query
+    outputs = learner.predict_query(adapted, query.x, mask=query.mask, training=training)
+    loss = learner.task_loss(query, outputs)
+    losses = adapted.inner_losses if learner.takes_inner_steps else ()
+    return TaskResult(loss, query.y, outputs, query.mask, inner_losses=losses, adapted=adapted)
 
-    def map_tasks(self, fn, elements):
-        """Apply `fn` to each task of a nest of tensors `[B, ...]`, batched as suits the network."""
-        return map_tasks(fn, elements, self._batching_mode(elements))
 
-    def _batching_mode(self, elements):
-        return batching_mode(self.own_layers(), self.task_batching, elements, self._in_xla())
+def run_task(learner, episode, seeds, training, merges=None):
+    """`learner.score_task` as a pure function.
 
-    def _in_xla(self):
-        return bool(self.compiled and self.jit_compile)
+    Args:
+        learner: the learner.
+        episode: `Episode` of one task.
+        seeds: of the task's randomness, from `with_seeds`, or ().
+        training: True inside a step of `fit`.
+        merges: a dict, which is filled with a `StateUpdate` for each key of the result's `updates`.
 
-    def _computes_in_float16(self):
-        layers = self.inner_network()._flatten_layers()
-        return any(layer.compute_dtype == "float16" for layer in layers)
+    Returns:
+        `TaskResult`, whose `updates` are a dict from a key to the value of this task.
+    """
+    states = seed_states(learner)
+    with task_layers(learner), task_scope(zip(states, seeds, strict=False)) as scope:
+        result = learner.score_task(episode, training)
+    query = episode.query
+    result = result._replace(
+        y=query.y if result.y is None else result.y,
+        mask=query.mask if result.mask is None else result.mask,
+        objective=result.loss if result.objective is None else result.objective,
+    )
+    if merges is None:
+        return result._replace(updates=())
+    # What the task assigned, running statistics, becomes the mean of all tasks.
+    drawn = {id(v) for v in states}
+    changed = [(v, scope.get_current_value(v)) for v in learner.non_trainable_variables]
+    merges |= {
+        f"{i:06}": StateUpdate([variable], value, mean_over_tasks)
+        for i, (variable, value) in enumerate(changed)
+        if value is not None and id(variable) not in drawn
+    }
+    merges |= {f"own_{i:06}": update for i, update in enumerate(result.updates)}
+    return result._replace(updates={key: update.value for key, update in merges.items()})
 
-    @contextlib.contextmanager
-    def _layers_of_a_task(self):
-        """Keras's layers made right and fast for the inside of a compiled step."""
-        # XLA fuses by itself.
-        fuses = (
-            kernel_layers(self.own_layers()) and not self._in_xla() and not tf.executing_eagerly()
-        )
-        with exact_max_pool(self._in_xla()), fused_batch_norm(fuses):
-            yield
 
-    def run_task(self, episode, seeds, training):
-        """Adapt, predict and score one task, as a pure function: `(TaskResult, adapted)`."""
-        with (
-            self._layers_of_a_task(),
-            task_scope(zip(self._seed_states(), seeds, strict=False)) as scope,
-        ):
-            adapted, result = self.score_task(episode, training)
-        if training:
-            seed_states = {id(v) for v in self._seed_states()}
-            values = [
-                None if id(v) in seed_states else scope.get_current_value(v)
-                for v in self.non_trainable_variables
-            ]
-            changed = {str(i): v for i, v in enumerate(values) if v is not None}
-            result = result._replace(updates=dict(result.updates) | changed)
-        return result, adapted
+def run_before(learner, episode):
+    """Predict and score one task without adaptation: `BeforeResult`, or () if it cannot."""
+    with task_scope(), task_layers(learner):
+        start = learner.unadapted(episode.support)
+        if start is None:
+            return ()
+        outputs = learner.predict_query(start, episode.query.x, mask=episode.query.mask)
+        loss = learner.task_loss(episode.query, outputs)
+        return BeforeResult(loss, outputs, tf.ones_like(loss))
 
-    def score_task(self, episode, training):
-        """Adapt, predict and score inside of `run_task`: `(adapted, TaskResult)`."""
-        adapted = self.adapt(episode.support, training=training)
-        outputs = self.predict_query(adapted, episode.query.x, training=training)
-        loss = self.task_loss(episode.query, outputs)
-        inner_losses = getattr(adapted, "inner_losses", ())
-        return adapted, TaskResult(loss, loss, outputs, inner_losses)
 
-    def _run_before(self, episode):
-        """Predict and score one task without adaptation: `BeforeResult`, or () for None."""
-        with task_scope(), self._layers_of_a_task():
-            start = self.unadapted(episode.support)
-            if start is None:
-                return ()
-            outputs = self.predict_query(start, episode.query.x)
-            loss = self.task_loss(episode.query, outputs)
-            return BeforeResult(loss, outputs, tf.ones_like(loss))
+@contextlib.contextmanager
+def task_layers(learner):
+    """Keras's layers made right and fast for the inside of a compiled step."""
+    in_xla = compiles_in_xla(learner)
+    # XLA fuses by itself.
+    fuses = kernel_layers(learner.own_layers()) and not in_xla and not tf.executing_eagerly()
+    adopt(learner.inner_network())
+    with task_mode(in_xla=in_xla, fused=bool(fuses)):
+        yield
 
-    def with_seeds(self, episodes):
-        """What `run_task` takes of each task: the meta-batch, and seeds for its randomness."""
-        return episodes, self._task_seeds(number_of_tasks(episodes))
 
-    def _seed_states(self):
-        return [v for v in self.non_trainable_variables if is_seed_state(v)]
+def map_over_tasks(learner, function, elements):
+    """Apply `function` to each task of a nest of tensors `[B, ...]`."""
+    return map_tasks(function, elements, mode_for(learner, elements))
 
-    def _task_seeds(self, tasks):
-        """Seeds `[B, 2]` for each source of randomness, so that each task drops other units.
 
-        Drawn from the source's own seed and the number of the outer step, for all replicas
-        together: a run that was stopped, or that is spread over devices, drops the same units.
-        """
-        context = tf.distribute.get_replica_context()
-        replicas, replica = context.num_replicas_in_sync, context.replica_id_in_sync_group
-        step = tf.cast(self.optimizer.iterations, tf.int32)
+def mode_for(learner, elements):
+    """How a step of the learner batches the tasks of `elements`."""
+    in_xla = compiles_in_xla(learner)
+    if in_xla and not learner.vectorizes_in_xla:
+        return "loop"
+    return batching_mode(learner.own_layers(), learner.task_batching, elements, in_xla)
 
-        def draw(state):
-            key = tf.stack([tf.cast(state.value[0], tf.int32), step])
-            seeds = tf.random.stateless_uniform((replicas * tasks, 2), key, 0, 2**31 - 1, tf.int32)
-            return tf.cast(seeds[replica * tasks : (replica + 1) * tasks], state.dtype)
 
-        return tuple(map(draw, self._seed_states()))
+def compiles_in_xla(learner):
+    """True if the learner's steps are compiled by XLA."""
+    return bool(learner.compiled and learner.jit_compile)
+
+
+def computes_in_float16(learner):
+    """True if a layer of the network computes in float16, whose gradients need a scale."""
+    return any(
+        layer.compute_dtype == "float16" for layer in learner.inner_network()._flatten_layers()
+    )
+
+
+def with_seeds(learner, episodes):
+    """What `run_task` takes of each task: the meta-batch, and seeds for its randomness.
+
+    Seeds `[B, 2]` for each source of randomness, so that each task drops other units. Drawn from
+    the source's own seed and the number of the outer step, for all replicas together: a run that
+    was stopped, or that is spread over devices, drops the same units.
+    """
+    tasks = number_of_tasks(episodes)
+    context = tf.distribute.get_replica_context()
+    replicas, replica = context.num_replicas_in_sync, context.replica_id_in_sync_group
+    step = tf.cast(learner.optimizer.iterations, tf.int32)
+
+    def draw(state):
+        key = tf.stack([tf.cast(state.value[0], tf.int32), step])
+        seeds = tf.random.stateless_uniform((replicas * tasks, 2), key, 0, 2**31 - 1, tf.int32)
+        return tf.cast(seeds[replica * tasks : (replica + 1) * tasks], state.dtype)
+
+    return episodes, tuple(map(draw, seed_states(learner)))
+
+
+def seed_states(learner):
+    """The states of the learner's random numbers."""
+    return [v for v in learner.non_trainable_variables if is_seed_state(v)]
 
 
 def is_seed_state(variable):

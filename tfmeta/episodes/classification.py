@@ -40,6 +40,8 @@ def classification(
     Shapes are then those of `high`; rows that are padding have mask, x and y 0. Every real
     class has `queries` query examples.
 
+    Where the data set's x is a nest of arrays, so is the x of the episodes, of tensors.
+
     Args:
         dataset: `ClassDataset`, from `tfmeta.datasets`.
         ways: N, classes per episode, or a pair `(low, high)`.
@@ -56,7 +58,8 @@ def classification(
         `tf.data.Dataset` of `Episode(support, query)`, each `Examples` of
 
         - x: `[B, N*K, ...]` and `[B, N*Q, ...]`; float32 in `0..1` for uint8 data, float32
-          for floating data, otherwise (tokens, say) in the data set's own type;
+          for floating data, otherwise (tokens, say) in the data set's own type; in a nest, each
+          part by its own type;
         - y: int32 `[B, N*K]` and `[B, N*Q]`, `0..N-1`;
         - mask: float32 `[B, N*K]` and `[B, N*Q]`.
 
@@ -118,23 +121,29 @@ def _row_sampler(dataset, ways, shots, queries, seed):
 
 def _episode_builder(dataset, ways, shots, queries):
     """A function from row numbers, `[B, N*K]` and `[B, N*Q]`, to an `Episode`."""
-    # A tensor captured by the map, not an array in its graph: one copy, however many ops
-    # read it. On the CPU, where tf.data runs.
+    # Tensors captured by the map, not arrays in its graph: one copy, however many ops
+    # read them. On the CPU, where tf.data runs.
     with tf.device("CPU:0"):
-        table = tf.constant(dataset.x)
+        tables = tf.nest.map_structure(tf.constant, dataset.x)
     padded = ways[0] < ways[1] or shots[0] < shots[1]
 
     def examples(rows, per_class):
         y = tf.broadcast_to(np.repeat(np.arange(ways[1], dtype="int32"), per_class), tf.shape(rows))
+        read = _read_padded if padded else tf.gather
+        x = as_inputs(tf.nest.map_structure(lambda table: read(table, rows), tables))
         if not padded:
-            return Examples(as_inputs(tf.gather(table, rows)), y, tf.ones_like(rows, tf.float32))
+            return Examples(x, y, tf.ones_like(rows, tf.float32))
         real = rows != _PADDING
-        x = tf.gather(table, tf.maximum(rows, 0))
-        real_x = tf.reshape(real, tf.concat([tf.shape(rows), [1] * (table.shape.rank - 1)], 0))
-        x = tf.where(real_x, x, tf.zeros([], x.dtype))
-        return Examples(as_inputs(x), tf.where(real, y, 0), tf.cast(real, tf.float32))
+        return Examples(x, tf.where(real, y, 0), tf.cast(real, tf.float32))
 
     return lambda support, query: Episode(examples(support, shots[1]), examples(query, queries))
+
+
+def _read_padded(table, rows):
+    """The rows `[B, R]` of a table `[examples, ...]`, zeros in the place of padding."""
+    x = tf.gather(table, tf.maximum(rows, 0))
+    shape = tf.concat([tf.shape(rows), [1] * (table.shape.rank - 1)], 0)
+    return tf.where(tf.reshape(rows != _PADDING, shape), x, tf.zeros([], x.dtype))
 
 
 def _low_high(name, value, minimum):

@@ -28,10 +28,11 @@ def family(*, inputs=(-5.0, 5.0), **ranges):
     `meta_batch_size=25`; `seed=0`; `count=None`, the number of tasks, the same on every pass, None
     for an endless stream; and by name `start=0` and `step=1`, the number of the first episode and
     the distance between neighbours: worker w of W passes `start=w, step=W`, a run that resumes
-    after i episodes `start=i`. Its elements are
-    `Episode(support, query)`, each `Examples` of float32 x `[B, K, 1]`, y `[B, K, 1]` and mask
-    `[B, K]` (ones). Episode number i depends on `shots`, `queries`, `seed` and i only, its
-    parameters on `seed` and i only.
+    after i episodes `start=i`. Its elements are `Episode(support, query)`, each `Examples` of
+    float32 x `[B, K, 1]`, y `[B, K, 1]` and mask `[B, K]` (ones). x is one tensor, since y has its
+    shape; tasks whose x is a nest are made from these by `tf.data.Dataset.map`, of an `Episode` to
+    an `Episode`. Episode number i depends on `shots`, `queries`, `seed` and i only, its parameters
+    on `seed` and i only.
 
     Args:
         inputs: `(low, high)`, the range that x is uniform in; or a function of a standard normal

@@ -1,12 +1,8 @@
 """Run any Keras network on given weights."""
 
-from unittest import mock
-
 import keras
-import tensorflow as tf
 
-from tfmeta.backend.moments import exact_moments
-from tfmeta.backend.task_layers import batch_norm_calls
+from tfmeta.backend.task_layers import adopt, task_mode
 
 
 def call_network(network, weights, state, x, *, training, batch_statistics, variables=None):
@@ -17,7 +13,7 @@ def call_network(network, weights, state, x, *, training, batch_statistics, vari
         weights: tensors in the place of `variables`.
         state: tensors in the place of `network.non_trainable_variables` (statistics of
             normalisation layers, states of random seeds).
-        x: inputs, `[rows, ...]`.
+        x: inputs, `[rows, ...]`, or a nest of such.
         training: True turns dropout on.
         batch_statistics: True normalises by the statistics of `x` and puts them, without a
             moving average, into the returned state; False normalises by those in `state`.
@@ -31,10 +27,10 @@ def call_network(network, weights, state, x, *, training, batch_statistics, vari
         *zip(variables, weights, strict=True),
         *zip(network.non_trainable_variables, state, strict=True),
     ]
+    adopt(network)
     with (
         keras.StatelessScope(state_mapping=mapping) as scope,
-        batch_norm_calls(network, batch_statistics),
-        mock.patch.object(tf.nn, "moments", exact_moments),
+        task_mode(batch_statistics=batch_statistics),
     ):
         outputs = network(x, training=training)
     new_state = [scope.get_current_value(v) for v in network.non_trainable_variables]

@@ -1,7 +1,5 @@
 """The inner loop: gradient steps on the support loss."""
 
-import functools
-
 import tensorflow as tf
 
 
@@ -16,25 +14,30 @@ def gradient_steps(
     checkpoint=None,
     loss_scale=None,
     rolled=False,
+    alike=True,
 ):
     """Take gradient steps, and keep every point on the way.
 
     `w_0 = weights`, `w_{t+1} = rule(gradient of loss_fn at w_t)`. Second-order gradients flow
-    through unless `first_order`.
+    through unless `first_order`. In a graph a step is traced once, as a function, and called at
+    each step.
 
     Args:
-        loss_fn: function `(weights, state, t) -> (loss, new_state)`, t the number of the step.
+        loss_fn: function `(weights, state, t) -> (loss, new_state)`, t the number of the step, an
+            int32 scalar.
         weights: list of tensors.
-        state: what `loss_fn` hands from one step to the next.
-        rule: an init/update pair of `tfmeta.inner.rule`.
+        state: what `loss_fn` hands from one step to the next, a nest of tensors.
+        rule: a `tfmeta.inner.Rule`.
         steps: number of steps, a Python int.
         first_order: True treats each step's gradient as a constant, as FOMAML does.
-        checkpoint: None, or a wrapper of one step (`tfmeta.backend.recompute`) that keeps less for the
-            outer gradient. It then reaches the weights and the rule's state only.
+        checkpoint: None, or a wrapper of one step (`tfmeta.backend.recompute`) that keeps less for
+            the outer gradient. It then reaches the weights, the rule's slots and `state` only.
         loss_scale: None, or what the loss is multiplied by while the gradient is taken, so that
             small float16 values are not lost.
         rolled: True keeps the ends of the path alone: one loop in the graph, which does not grow
-            with `steps`, nor does its memory if `first_order`. `t` is then a tensor.
+            with `steps`, nor does its memory if `first_order`.
+        alike: False if shapes differ from step to step: t is then a Python int, and each step is
+            traced by itself.
 
     Returns:
         `(path, states, losses)`: `steps + 1` lists of weights, the state before the first step and
@@ -45,51 +48,64 @@ def gradient_steps(
         UnreachedWeights: the support loss does not depend on a weight.
     """
 
-    def step(t, weights, rule_state, state):
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(weights)
-            loss, state = loss_fn(weights, state, t)
-            scaled = loss if loss_scale is None else loss * loss_scale
-        gradients = tape.gradient(scaled, weights)
-        missing = [i for i, g in enumerate(gradients) if g is None]
-        if missing:
-            raise UnreachedWeights(missing)
-        # Embeddings give sparse gradients, which an update rule could not multiply.
-        gradients = [tf.convert_to_tensor(g) for g in gradients]
-        if loss_scale is not None:
-            gradients = [g / loss_scale for g in gradients]
+    def step(t, weights, slots, state):
+        loss, gradients, state = _loss_and_gradients(loss_fn, weights, state, t, loss_scale)
         if first_order:
             gradients = [tf.stop_gradient(g) for g in gradients]
-        weights, rule_state = rule.update(gradients, weights, rule_state)
-        return weights, rule_state, state, loss
+        weights, slots = rule.update(gradients, weights, slots, t)
+        return list(weights), slots, state, loss
 
+    slots = rule.init(weights)
     if rolled and steps > 0:
-        return _in_one_loop(step, weights, rule.init(weights), state, steps)
-    rule_state, path, states, losses = rule.init(weights), [weights], [state], []
+        return _in_one_loop(step, weights, slots, state, steps)
+    once = alike and steps > 1 and not tf.executing_eagerly()
+    one = _traced_once(step, weights, slots, state) if once else step
+    one = one if checkpoint is None or first_order else checkpoint(one)
+    path, states, losses = [weights], [state], []
     for t in range(steps):
-        one = functools.partial(step, t)
-        if checkpoint is not None and not first_order:
-            one = checkpoint(one)
-        weights, rule_state, state, loss = one(path[-1], rule_state, states[-1])
+        t = tf.constant(t) if alike else t
+        weights, slots, state, loss = one(t, path[-1], slots, states[-1])
         path.append(weights)
         states.append(state)
         losses.append(loss)
     return path, states, losses
 
 
-def _in_one_loop(step, weights, rule_state, state, steps):
-    def body(t, weights, rule_state, state, losses):
-        weights, rule_state, state, loss = step(t, weights, rule_state, state)
+def _loss_and_gradients(loss_fn, weights, state, t, loss_scale):
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(weights)
+        loss, state = loss_fn(weights, state, t)
+        scaled = loss if loss_scale is None else loss * loss_scale
+    gradients = tape.gradient(scaled, weights)
+    missing = [i for i, g in enumerate(gradients) if g is None]
+    if missing:
+        raise UnreachedWeights(missing)
+    # Embeddings give sparse gradients, which an update rule could not multiply.
+    gradients = [tf.convert_to_tensor(g) for g in gradients]
+    if loss_scale is not None:
+        gradients = [g / loss_scale for g in gradients]
+    return loss, gradients, state
+
+
+def _traced_once(step, *arguments):
+    """A step as a function of the graph: traced, converted and differentiated once for all."""
+    specs = tf.nest.map_structure(tf.TensorSpec.from_tensor, (tf.constant(0), *arguments))
+    return tf.function(step, autograph=False).get_concrete_function(*specs)
+
+
+def _in_one_loop(step, weights, slots, state, steps):
+    def body(t, weights, slots, state, losses):
+        weights, slots, state, loss = step(t, weights, slots, state)
         # Not a TensorArray, which XLA refuses inside `tf.vectorized_map`.
         losses = tf.where(tf.range(steps) == t, loss, losses)
-        return t + 1, weights, rule_state, state, losses
+        return t + 1, weights, slots, state, losses
 
     halves = tf.float16, tf.bfloat16  # losses are of 32 bits where weights have less
     dtype = tf.float32 if weights[0].dtype in halves else weights[0].dtype
     _, last, _, last_state, losses = tf.while_loop(
         lambda t, *_: t < steps,
         body,
-        (tf.constant(0), weights, rule_state, state, tf.zeros([steps], dtype)),
+        (tf.constant(0), weights, slots, state, tf.zeros([steps], dtype)),
         maximum_iterations=steps,
     )
     between = [None] * (steps - 1)

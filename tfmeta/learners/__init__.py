@@ -1,12 +1,14 @@
 """The catalogue: one algorithm a file."""
 
 from tfmeta.engine.meta_model import MetaModel
+from tfmeta.learners.embedding.base import EmbeddingLearner
 from tfmeta.learners.embedding.baseline import Baseline
 from tfmeta.learners.embedding.baseline_plus_plus import BaselinePlusPlus
 from tfmeta.learners.embedding.protonet import ProtoNet
 from tfmeta.learners.embedding.simple_shot import SimpleShot
 from tfmeta.learners.gradient.alfa import ALFA
 from tfmeta.learners.gradient.anil import ANIL
+from tfmeta.learners.gradient.base import GradientLearner
 from tfmeta.learners.gradient.boil import BOIL
 from tfmeta.learners.gradient.cavia import CAVIA
 from tfmeta.learners.gradient.finetune import Finetune
@@ -18,22 +20,5 @@ from tfmeta.learners.gradient.meta_sgd import MetaSGD
 from tfmeta.learners.gradient.parameter_memory import ParameterMemory
 from tfmeta.learners.gradient.reptile import Reptile
 
-__all__ = [
-    "ALFA",
-    "ANIL",
-    "BOIL",
-    "CAVIA",
-    "MAML",
-    "Baseline",
-    "BaselinePlusPlus",
-    "Finetune",
-    "ImplicitMAML",
-    "MAMLPlusPlus",
-    "MetaCurvature",
-    "MetaModel",
-    "MetaSGD",
-    "ParameterMemory",
-    "ProtoNet",
-    "Reptile",
-    "SimpleShot",
-]
+#: Every class above: an import is the row of a method in the table of learners.
+__all__ = sorted(name for name, value in vars().items() if isinstance(value, type))

@@ -19,6 +19,10 @@ def conjugate_gradient(product, b, steps):
     Reference:
         Hestenes and Stiefel, "Methods of conjugate gradients for solving linear systems", 1952.
     """
+    if steps > 1 and not tf.executing_eagerly():
+        # A function of the graph: traced once, and called at each step.
+        specs = [tf.TensorSpec.from_tensor(t) for t in b]
+        product = tf.function(product, autograph=False).get_concrete_function(specs)
     x, residual = [tf.zeros_like(t) for t in b], list(b)
     direction, square = residual, _dot(residual, residual)
     for _ in range(steps):

@@ -23,6 +23,53 @@ class Head(NamedTuple):
     present: Any
 
 
+def fit_head(learner, start, embeddings, support):
+    """A head after its steps on the support set: what `Baseline` and `BaselinePlusPlus` adapt.
+
+    Args:
+        learner: the learner, with `logits`, `head_learning_rate`, `head_steps`, `weight_decay`.
+        start: `Head` before its first step.
+        embeddings: of the support set, `[S, D]`.
+        support: `Examples` of the task.
+
+    Returns:
+        A `Head`.
+    """
+
+    def loss(weights, state, t):
+        logits = hide_absent(
+            learner.logits(start._replace(weights=weights), embeddings), start.present
+        )
+        values = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=support.y, logits=logits)
+        mask = tf.cast(support.mask, values.dtype)
+        penalty = learner.weight_decay * tf.add_n([tf.nn.l2_loss(w) for w in weights])
+        return tf.reduce_sum(values * mask) / tf.reduce_sum(mask) + penalty, state
+
+    path, _, _ = gradient_steps(
+        loss, start.weights, (), SGD(learner.head_learning_rate), learner.head_steps,
+        first_order=False, rolled=True,
+    )  # fmt: skip
+    return start._replace(weights=path[-1])
+
+
+def head_search_space(hp):
+    """The arguments of a head's steps, drawn with the `hp` of keras-tuner."""
+    return {
+        "head_learning_rate": hp.Float(
+            "head_learning_rate", 1e-3, 1.0, sampling="log", default=0.01
+        ),
+        "head_steps": hp.Int("head_steps", 10, 200, sampling="log", default=100),
+        "weight_decay": hp.Float("weight_decay", 1e-5, 0.1, sampling="log", default=1e-3),
+    }
+
+
+def check_head(learner, head_learning_rate, head_steps, weight_decay):
+    """Keep the arguments of a head's steps, or raise a ValueError."""
+    learner.head_learning_rate = check_number("head_learning_rate", head_learning_rate)
+    learner.head_steps = check_integer("head_steps", head_steps, 1)
+    learner.weight_decay = check_number("weight_decay", weight_decay, zero=True)
+
+
 @keras.saving.register_keras_serializable("tfmeta")
 class Baseline(EmbeddingLearner):
     """Pretrain a network on the base classes; for a new task train a linear head on top of it.
@@ -59,59 +106,28 @@ class Baseline(EmbeddingLearner):
         arXiv:1904.04232, section 3.2; `methods/baselinefinetune.py` of the authors' code.
     """
 
+    needs_pretraining = True
+    # pfor forgets the greatest number of steps, and the gradient of a loop without one is none of
+    # XLA's.
+    vectorizes_in_xla = False
+
     def __init__(
         self, network=None, *, head_learning_rate=0.01, head_steps=100, weight_decay=1e-3, **kwargs
     ):
         super().__init__(network, **kwargs)
-        check_integer("head_steps", head_steps, 1)
-        self.head_learning_rate = check_number("head_learning_rate", head_learning_rate)
-        self.head_steps = int(head_steps)
-        self.weight_decay = check_number("weight_decay", weight_decay, zero=True)
+        check_head(self, head_learning_rate, head_steps, weight_decay)
 
     @classmethod
     def search_space(cls, hp):
         """Arguments of the constructor, drawn with the `hp` of keras-tuner."""
-        return {
-            "head_learning_rate": hp.Float(
-                "head_learning_rate", 1e-3, 1.0, sampling="log", default=0.01
-            ),
-            "head_steps": hp.Int("head_steps", 10, 200, sampling="log", default=100),
-            "weight_decay": hp.Float("weight_decay", 1e-5, 0.1, sampling="log", default=1e-3),
-        }
-
-    def start(self, embeddings, support):
-        """The head before its first step, from the support set's embeddings: a `Head`."""
-        ways = self.most_ways(support)
-        means, present = class_means(embeddings, support.y, support.mask, ways)
-        return Head([tf.zeros_like(tf.transpose(means)), tf.zeros_like(present)], present)
+        return head_search_space(hp)
 
     def logits(self, adapted, embeddings):
         kernel, bias = adapted.weights
         return tf.matmul(embeddings, kernel) + bias
 
     def adapt(self, support, training=False):
-        embeddings = self.embed(support.x, training)
-        head = self.start(embeddings, support)
-
-        def support_loss(weights, state, t):
-            return self.head_loss(head._replace(weights=weights), embeddings, support), state
-
-        path, _, _ = gradient_steps(
-            support_loss, head.weights, (), SGD(self.head_learning_rate), self.head_steps,
-            first_order=False, rolled=True,
-        )  # fmt: skip
-        return head._replace(weights=path[-1])
-
-    def head_loss(self, head, embeddings, support):
-        """What the steps of the head descend: `L`, a scalar."""
-        values = tf.nn.sparse_softmax_cross_entropy_with_logits(
-            labels=support.y, logits=hide_absent(self.logits(head, embeddings), head.present)
-        )
-        mask = tf.cast(support.mask, values.dtype)
-        penalty = tf.add_n([tf.nn.l2_loss(w) for w in head.weights])
-        return tf.reduce_sum(values * mask) / tf.reduce_sum(mask) + self.weight_decay * penalty
-
-    def _batching_mode(self, elements):
-        # `tf.vectorized_map` forgets the greatest number of steps, and the gradient of a loop
-        # without one is none of XLA's.
-        return "loop" if self._in_xla() else super()._batching_mode(elements)
+        embeddings, ways = self.embed(support.x, training), self.most_ways(support)
+        means, present = class_means(embeddings, support.y, support.mask, ways)
+        zeros = [tf.zeros_like(tf.transpose(means)), tf.zeros_like(present)]
+        return fit_head(self, Head(zeros, present), embeddings, support)

@@ -4,12 +4,13 @@ import keras
 import tensorflow as tf
 
 from tfmeta.arguments import check_number
-from tfmeta.learners.embedding.baseline import Baseline, Head
+from tfmeta.learners.embedding.base import EmbeddingLearner
+from tfmeta.learners.embedding.baseline import Head, check_head, fit_head, head_search_space
 from tfmeta.ops import class_means
 
 
 @keras.saving.register_keras_serializable("tfmeta")
-class BaselinePlusPlus(Baseline):
+class BaselinePlusPlus(EmbeddingLearner):
     """As `Baseline`, with a head that compares directions, not lengths.
 
     Both in pretraining and for a new task the head is one vector `w_k` a class:
@@ -40,21 +41,34 @@ class BaselinePlusPlus(Baseline):
         arXiv:1904.04232, section 3.3; `distLinear` in `backbone.py` of the authors' code.
     """
 
-    def __init__(self, network=None, *, scale=2.0, **kwargs):
+    needs_pretraining = True
+    vectorizes_in_xla = False  # as in `Baseline`
+
+    def __init__(
+        self,
+        network=None,
+        *,
+        scale=2.0,
+        head_learning_rate=0.01,
+        head_steps=100,
+        weight_decay=1e-3,
+        **kwargs,
+    ):
         super().__init__(network, **kwargs)
+        check_head(self, head_learning_rate, head_steps, weight_decay)
         self.scale = check_number("scale", scale)
 
     @classmethod
     def search_space(cls, hp):
-        return super().search_space(hp) | {
-            "scale": hp.Float("scale", 2.0, 30.0, sampling="log", default=2.0)
-        }
+        """Arguments of the constructor, drawn with the `hp` of keras-tuner."""
+        scale = hp.Float("scale", 2.0, 30.0, sampling="log", default=2.0)
+        return head_search_space(hp) | {"scale": scale}
 
-    def start(self, embeddings, support):
+    def adapt(self, support, training=False):
+        embeddings, ways = self.embed(support.x, training), self.most_ways(support)
         directions = tf.math.l2_normalize(embeddings, axis=-1)
-        ways = self.most_ways(support)
         means, present = class_means(directions, support.y, support.mask, ways)
-        return Head([tf.transpose(means)], present)
+        return fit_head(self, Head([tf.transpose(means)], present), embeddings, support)
 
     def logits(self, adapted, embeddings):
         (vectors,) = adapted.weights

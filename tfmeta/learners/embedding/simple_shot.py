@@ -4,8 +4,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfmeta.engine.building import network_inputs
 from tfmeta.inputs import as_inputs
-from tfmeta.learners.embedding.protonet import ProtoNet
+from tfmeta.learners.embedding.base import EmbeddingLearner
+from tfmeta.learners.embedding.protonet import Prototypes
+from tfmeta.ops import class_means, squared_euclidean
 from tfmeta.types import check_class_dataset
 
 TRANSFORMS = ("CL2N", "L2N", "UN")
@@ -13,7 +16,7 @@ _CHUNK_ROWS = 256
 
 
 @keras.saving.register_keras_serializable("tfmeta")
-class SimpleShot(ProtoNet):
+class SimpleShot(EmbeddingLearner):
     """Pretrain a network on the base classes; for a new task take the nearest class mean.
 
     First the network `f` learns to name the base classes, by ordinary `fit` of `classifier`; then
@@ -48,12 +51,16 @@ class SimpleShot(ProtoNet):
         Classification for Few-Shot Learning", 2019, arXiv:1911.04623, section 2.
     """
 
+    needs_pretraining = True
+
     def __init__(self, network=None, *, transform="CL2N", **kwargs):
         super().__init__(network, **kwargs)
         if transform not in TRANSFORMS:
             raise ValueError(f"Expected transform in {TRANSFORMS}. Received: {transform!r}.")
         self.transform = transform
         self.base_mean = None
+
+    def ready(self):
         if self.built:
             self.build(self.network_input_shape())
 
@@ -65,12 +72,19 @@ class SimpleShot(ProtoNet):
     def build(self, input_shape):
         super().build(input_shape)
         if self.base_mean is None:
-            x = keras.KerasTensor(input_shape, dtype=self.input_dtype)
+            x = network_inputs(input_shape, self.input_dtype)
             features = self.inner_network().compute_output_spec(x)
             width = int(np.prod(features.shape[1:]))
             self.base_mean = self.add_weight(
                 shape=(width,), initializer="zeros", trainable=False, name="base_mean"
             )
+
+    def adapt(self, support, training=False):
+        embeddings, ways = self.embed(support.x, training), self.most_ways(support)
+        return Prototypes(*class_means(embeddings, support.y, support.mask, ways))
+
+    def logits(self, adapted, embeddings):
+        return -squared_euclidean(embeddings, adapted.means)
 
     def embed(self, x, training=False):
         embeddings = super().embed(x, training)

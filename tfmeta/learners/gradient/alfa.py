@@ -2,9 +2,10 @@
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from tfmeta.arguments import check_integer, check_number
-from tfmeta.inner import GeneratedSGD, MetaParameters
+from tfmeta.inner import Rule
 from tfmeta.learners.gradient.base import GradientLearner
 
 
@@ -56,9 +57,6 @@ class ALFA(GradientLearner):
         **kwargs,
     ):
         check_integer("inner_steps", inner_steps, 1)
-        # First: the base's __init__ makes variables of these sizes.
-        self.weight_decay = check_number("weight_decay", weight_decay, zero=True)
-        self.most_steps = inner_steps
         super().__init__(
             network,
             inner_learning_rate=inner_learning_rate,
@@ -66,29 +64,68 @@ class ALFA(GradientLearner):
             evaluation_steps=evaluation_steps,
             **kwargs,
         )
+        self.weight_decay = check_number("weight_decay", weight_decay, zero=True)
+
+    @property
+    def most_steps(self):
+        return self.inner_steps
 
     @classmethod
     def search_space(cls, hp):
         decay = hp.Float("weight_decay", 1e-5, 1e-1, sampling="log", default=5e-4)
         return super().search_space(hp) | {"weight_decay": decay}
 
-    def make_meta_parameters(self):
-        weights = self.network_weights()
-        size, dtype = 2 * len(weights), weights[0].dtype
-        rates = np.full((self.inner_steps, len(weights)), self.inner_learning_rate, dtype)
-        first = keras.initializers.GlorotUniform()((size, size), dtype)
-        values = {
-            "kernel_1": np.array(first),
-            "kernel_2": np.zeros((size, size), dtype),
-            "bias_1": np.zeros(size, dtype),
-            "bias_2": np.ones(size, dtype),
-            "scales": np.concatenate([rates, self.weight_decay * rates], axis=1),
-        }
-        return MetaParameters(values, name="hyperparameters")
+    def make_rule(self):
+        return GeneratedRates(self.inner_learning_rate, self.weight_decay, self.inner_steps)
 
     def fixed_arguments(self):
         return {"inner_steps", "inner_learning_rate", "weight_decay"}
 
-    def update_rule(self):
-        kernel_1, kernel_2, bias_1, bias_2, scales = self.meta_parameters.trainable_variables
-        return GeneratedSGD((kernel_1, kernel_2), (bias_1, bias_2), scales)
+
+class GeneratedRates(Rule):
+    """Descent at rates and decays that a small network makes of weights and gradients.
+
+    With means of each weight and gradient in `m` `[2N]` and step t:
+
+        h = relu(m K_1 + b_1) K_2 + b_2,    rate_i, decay_i = h * scale_t
+        w_i <- (1 - decay_i) w_i - rate_i g_i
+
+    Args:
+        rate: where the rates start.
+        decay: where the decays start, as a multiple of the rate.
+        steps: `T`.
+        **kwargs: `name` and `dtype`, as in `keras.layers.Layer`.
+    """
+
+    def __init__(self, rate, decay, steps, name="hyperparameters", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.rate, self.decay, self.steps = rate, decay, steps
+
+    def make(self, weights):
+        count, dtype = len(weights), weights[0].dtype
+        rates = np.full((self.steps, count), self.rate)
+        scales = np.concatenate([rates, self.decay * rates], axis=1)
+
+        def add(name, shape, initializer):
+            return self.add_weight(shape=shape, dtype=dtype, initializer=initializer, name=name)
+
+        size = 2 * count
+        self.kernels = [
+            add("kernel_1", (size, size), "glorot_uniform"),
+            add("kernel_2", (size, size), "zeros"),
+        ]
+        self.biases = [add("bias_1", (size,), "zeros"), add("bias_2", (size,), "ones")]
+        self.scales = add("scales", scales.shape, "zeros")
+        self.scales.assign(scales)
+
+    def update(self, gradients, weights, slots, step):
+        (first, second), (bias_1, bias_2) = self.kernels, self.biases
+        means = tf.stack([tf.reduce_mean(v) for v in (*weights, *gradients)])[None]
+        generated = tf.nn.relu(means @ first + bias_1) @ second + bias_2
+        scales = tf.gather(tf.convert_to_tensor(self.scales), step)
+        rates, decays = tf.split(generated[0] * scales, 2)
+        new = [
+            (1 - decays[i]) * w - rates[i] * g
+            for i, (w, g) in enumerate(zip(weights, gradients, strict=True))
+        ]
+        return new, slots

@@ -2,11 +2,12 @@
 
 import keras
 
-from tfmeta.learners.gradient.some_layers import SubsetLearner
+from tfmeta.learners.gradient.adapted_part import SomeLayers
+from tfmeta.learners.gradient.base import GradientLearner
 
 
 @keras.saving.register_keras_serializable("tfmeta")
-class ANIL(SubsetLearner):
+class ANIL(GradientLearner):
     """MAML whose inner loop changes the last layer, and reuses the features of all others.
 
     Inner loop, for each task, with body `b` and head `h`, both meta-learned:
@@ -35,5 +36,11 @@ class ANIL(SubsetLearner):
         the Effectiveness of MAML", ICLR 2020, arXiv:1909.09157, section 4.
     """
 
-    def default_layers(self, layers):
-        return layers[-1:]
+    def __init__(self, network=None, *, adapted_layers=None, **kwargs):
+        super().__init__(network, **kwargs)
+        self.adapted_layers = adapted_layers
+        self.adapted_layers = self.adapted_part.layer_names
+
+    @property
+    def adapted_part(self):
+        return SomeLayers(self.adapted_layers, default=lambda layers: layers[-1:])

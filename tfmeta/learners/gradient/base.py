@@ -1,17 +1,36 @@
 """What learners with a gradient inner loop share."""
 
+from typing import Any, NamedTuple
+
 import keras
+import tensorflow as tf
 
 from tfmeta.arguments import check_flag, check_integer, check_number
-from tfmeta.backend.network_facts import ends_linear, has_batch_norm
-from tfmeta.engine import episode_checks, saving
-from tfmeta.engine import learner_checks as checks
-from tfmeta.inner import SGD
-from tfmeta.learners.gradient.inner_loop import InnerLoop
+from tfmeta.backend.network_facts import can_be_cloned, ends_linear, has_batch_norm
+from tfmeta.engine import building, episode_checks, saving
+from tfmeta.engine.meta_model import MetaModel
+from tfmeta.inner import SGD, call_network
+from tfmeta.learners.gradient import checks, inner_loop
+from tfmeta.learners.gradient.adapted_part import AllWeights
 
 
-class GradientLearner(InnerLoop):
+class MetaParameters(NamedTuple):
+    """Variables that are meta-learned, and no weights of the network."""
+
+    trainable_variables: Any
+    non_trainable_variables: Any
+
+    @property
+    def variables(self):
+        """All of them, a list."""
+        return [*self.trainable_variables, *self.non_trainable_variables]
+
+
+class GradientLearner(MetaModel):
     """Base of the learners whose `adapt` takes gradient steps on the support loss.
+
+    Three values say what a method is: `adapted_part`, what the inner loop changes; `make_rule`, how
+    it steps; `outer_gradient`, how the outer gradient is taken.
 
     Args:
         network: a `keras.Model`, or None for a subclass with `call`.
@@ -35,6 +54,15 @@ class GradientLearner(InnerLoop):
     """
 
     supports_masks = True
+    takes_inner_steps = True
+    #: What the inner loop changes, a value of `tfmeta.learners.gradient.adapted_part`.
+    adapted_part = AllWeights()
+    #: True if the outer gradient needs nothing of the inner loop but its end.
+    rolled_steps = False
+    #: False if there is no second order to leave out: `first_order` is then refused.
+    takes_first_order = True
+    #: The largest number of inner steps that there are parameters for, None for any.
+    most_steps = None
 
     def __init__(
         self,
@@ -49,29 +77,49 @@ class GradientLearner(InnerLoop):
         **kwargs,
     ):
         super().__init__(network, **kwargs)
+        self.rule = None
         self.inner_learning_rate = inner_learning_rate
         self.inner_steps = inner_steps
         self.evaluation_steps = evaluation_steps
         self.first_order = first_order
         self.transductive = transductive
         self.checkpoint_inner_steps = checkpoint_inner_steps
-        if self.most_steps is not None:
-            checks.check_evaluation_steps(evaluation_steps, self.most_steps)
-        self.meta_parameters = None
+
+    def ready(self):
+        checks.check_evaluation_steps(self.evaluation_steps, self.most_steps)
         if self.built:
-            self._learn_parameters()
+            self._make_parameters()
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        self._make_parameters()
+
+    def _make_parameters(self):
+        if self.rule is not None:
+            return
+        self.adapted_part.positions(self)  # says at once what cannot be adapted
+        if isinstance(self.adapted_part, keras.layers.Layer):
+            self.adapted_part.make(self)
+        weights, rule = self.network_weights(), self.make_rule()
+        rule.make([weights[i] for i in self.adapted_positions()])
+        rule.built = True
+        self.rule = rule
+        made_for = tuple(self.weights_with_parameters())
+        object.__setattr__(self, "_made_for", lambda: made_for)  # hidden from Keras
+
+    def make_rule(self):
+        """How the inner loop steps: a `tfmeta.inner.Rule`, whose weights are learned."""
+        return SGD(self.inner_learning_rate)
+
+    def arguments_changed(self):
+        if self.rule is not None and not self.rule.weights:
+            self.rule = self.make_rule()
 
     def __setattr__(self, name, value):
         check = _CHECKS.get(name)
-        if check is not None:
-            value = check(name, value)
-        made = "meta_parameters" in self.__dict__ and self.built
-        if made and name in self.fixed_arguments() and value != getattr(self, name):
-            raise ValueError(
-                f"Expected {name} to stay {getattr(self, name)!r}: {type(self).__name__} has made "
-                f"parameters for it. Received: {value!r}. Make another learner; for fewer inner "
-                "steps on new tasks set evaluation_steps."
-            )
+        value = value if check is None else check(name, value)
+        if name in saving.argument_names(type(self)):
+            checks.check_fixed_arguments(self, name, value)
         if name == "first_order" and value and not self.takes_first_order:
             raise ValueError(
                 f"Expected no first_order: {type(self).__name__} takes no derivative through its "
@@ -79,64 +127,121 @@ class GradientLearner(InnerLoop):
             )
         super().__setattr__(name, value)
 
-    @classmethod
-    def search_space(cls, hp):
-        rate = saving.default_argument(cls, "inner_learning_rate")
-        steps = saving.default_argument(cls, "inner_steps")
-        space = {
-            "inner_learning_rate": hp.Float(
-                "inner_learning_rate", 1e-3, max(1.0, 10 * rate), sampling="log", default=rate
-            ),
-            "inner_steps": hp.Int("inner_steps", 1, max(5, 2 * steps), default=steps),
-        }
-        if cls.takes_first_order:
-            space["first_order"] = hp.Boolean("first_order")
-        return super().search_space(hp) | space
-
-    def build(self, input_shape):
-        super().build(input_shape)
-        if self.meta_parameters is None:
-            self._learn_parameters()
-
-    def _learn_parameters(self):
-        self.meta_parameters = self.make_meta_parameters()
-        if self.meta_parameters is not None:
-            made_for = tuple(self.weights_with_parameters())
-            object.__setattr__(self, "_made_for", lambda: made_for)  # hidden from Keras
-
-    def make_meta_parameters(self):
-        """`MetaParameters` that are learned besides the network's weights, or None."""
-        return None
-
-    def weights_with_parameters(self):
-        """Those of `network_weights()` that `make_meta_parameters` makes something for."""
-        return self.network_weights()
-
     def fixed_arguments(self):
-        """Names of the arguments that `make_meta_parameters` depends on, a set."""
+        """Names of the arguments that what is learned depends on, a set."""
         return {"inner_steps"} if self.most_steps is not None else set()
 
-    def update_rule(self):
-        """The rule of an inner step, an init/update pair of `tfmeta.inner`."""
-        return SGD(self.inner_learning_rate)
+    # Weights, and what is learned besides.
+
+    def _learned_parts(self):
+        parts = (self.rule, self.adapted_part)
+        return [part for part in parts if isinstance(part, keras.layers.Layer)]
+
+    @property
+    def meta_parameters(self):
+        """`MetaParameters` that are learned besides the network's weights, or None."""
+        parts = self._learned_parts()
+        found = MetaParameters(
+            [v for part in parts for v in part.trainable_variables],
+            [v for part in parts for v in part.non_trainable_variables],
+        )
+        return found if found.variables else None
+
+    def parameters_besides(self):
+        """Those of them that gradients reach, a list of variables."""
+        return [v for part in self._learned_parts() for v in part.trainable_variables]
 
     def network_weights(self):
         """The network's trainable variables, without what the learner learns besides."""
-        parameters = self.meta_parameters
-        own = {id(v) for v in parameters.variables} if parameters is not None else set()
+        own = {id(v) for v in self.parameters_besides()}
         return [v for v in self.inner_network().trainable_variables if id(v) not in own]
+
+    def weights_with_parameters(self):
+        """Those of `network_weights()` that something is learned for."""
+        return self.network_weights()
+
+    def adapted_positions(self):
+        """Which of `network_weights()` the inner loop changes, a list of positions."""
+        return self.adapted_part.positions(self)
 
     def own_layers(self):
         weights = self.network_weights()
-        adapted = {id(weights[i]) for i in self.adapted_positions()}
+        adapted = {id(weights[i]) for i in self.adapted_part.own_positions(self)}
         layers = self.inner_network()._flatten_layers()
         return [x for x in layers if any(id(v) in adapted for v in x.trainable_variables)]
+
+    # The inner loop.
+
+    def adapt(self, support, training=False, inner_steps=None):
+        """Take `inner_steps` gradient steps on the support loss.
+
+        Args:
+            support: `Examples` of one task: x `[S, ...]`, y `[S, ...]`.
+            training: True inside a step of `fit` (dropout is on, `inner_steps` counts).
+            inner_steps: number of steps in the place of the learner's own.
+
+        Returns:
+            `FastWeights`.
+        """
+        return inner_loop.adaptation_path(self, support, inner_steps, training, True)[-1]
+
+    def adaptation_path(self, support, inner_steps=None, training=False):
+        """Every point of the inner loop: `FastWeights` after 0, 1, ..., T steps, a list."""
+        return inner_loop.adaptation_path(self, support, inner_steps, training, False)
+
+    def predict_query(self, adapted, x, training=False):
+        """Outputs of the network on the adapted weights, `[M, ...]`."""
+        return self.run_network(adapted.weights, adapted.state, x, training, self.transductive)[0]
+
+    def unadapted(self, support, training=False):
+        return self.adapt(support, training=training, inner_steps=0)
+
+    def run_network(self, weights, state, x, training, batch_statistics):
+        """Call the network on given weights: `(outputs, new_state)`."""
+        return call_network(
+            self.inner_network(), weights, state, x, variables=self.network_weights(),
+            training=training, batch_statistics=batch_statistics,
+        )  # fmt: skip
+
+    def query_state(self, weights, state, step, support, training):
+        """The state of the network that query examples meet.
+
+        Args:
+            weights: the network's, after this step.
+            state: as this step left it.
+            step: the number of inner steps taken.
+            support: `Examples` of the task.
+            training: True inside a step of `fit`.
+
+        Returns:
+            Tensors in the place of the network's `non_trainable_variables`.
+        """
+        return inner_loop.support_statistics(self, weights, state, support, training)
+
+    def minibatch(self, examples, step):
+        """The rows that an inner step sees: all of the support set."""
+        return examples
+
+    def steps_are_alike(self):
+        """False if `minibatch` gives another number of rows at each step."""
+        return True
+
+    def is_first_order(self):
+        """True if inner gradients are constants to the outer loop."""
+        return self.first_order or not self.takes_first_order
+
+    def steps_of(self, training):
+        """The number of inner steps, in training or outside."""
+        outside = not training and self.evaluation_steps is not None
+        return self.evaluation_steps if outside else self.inner_steps
+
+    # What Keras and the tuner ask.
 
     def adapted_model(self, support):
         batch_norm = has_batch_norm(self.inner_network())
         # A plain clone of the network is enough where a clone is the same, and where it normalises
         # query examples as this learner does.
-        if not _can_be_cloned(self.network) or (self.transductive and batch_norm):
+        if not can_be_cloned(self.network) or (self.transductive and batch_norm):
             return super().adapted_model(support)
         adapted, network = self.adapt(support), self.network
         model = keras.models.clone_model(network)
@@ -155,15 +260,33 @@ class GradientLearner(InnerLoop):
     def check_episodes(self, first):
         super().check_episodes(first)
         if self.integer_labels:
-            # By a trace: subclassed networks have no compute_output_shape of their own.
-            x = keras.KerasTensor((None, *first.query.x.shape[2:]), first.query.x.dtype)
-            outputs = self.inner_network().compute_output_spec(x)
+            outputs = self._network_outputs(first.query.x, skip=2)
             episode_checks.check_ways(outputs.shape[-1], first)
 
+    def scored_specs(self, episode):
+        # Of the network, not of the inner loop, which would be traced for nothing.
+        outputs = self._network_outputs(episode.query.x, skip=1)
+        rows = episode.query.y.shape[0]
+        return episode.query.y, tf.TensorSpec((rows, *outputs.shape[1:]), outputs.dtype)
 
-def _can_be_cloned(network):
-    """True for a Sequential or functional model with no `call` of its own."""
-    return hasattr(network, "outputs") and type(network).call.__module__.startswith("keras.")
+    def _network_outputs(self, x, skip):
+        # By a trace: subclassed networks have no compute_output_shape of their own.
+        x = building.symbolic_rows(x, skip)
+        return self.inner_network().compute_output_spec(x)
+
+    @classmethod
+    def search_space(cls, hp):
+        rate = saving.default_argument(cls, "inner_learning_rate")
+        steps = saving.default_argument(cls, "inner_steps")
+        space = {
+            "inner_learning_rate": hp.Float(
+                "inner_learning_rate", 1e-3, max(1.0, 10 * rate), sampling="log", default=rate
+            ),
+            "inner_steps": hp.Int("inner_steps", 1, max(5, 2 * steps), default=steps),
+        }
+        if cls.takes_first_order:
+            space["first_order"] = hp.Boolean("first_order")
+        return super().search_space(hp) | space
 
 
 def _check_steps(name, value):

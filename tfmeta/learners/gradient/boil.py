@@ -2,11 +2,12 @@
 
 import keras
 
-from tfmeta.learners.gradient.some_layers import SubsetLearner
+from tfmeta.learners.gradient.adapted_part import SomeLayers
+from tfmeta.learners.gradient.base import GradientLearner
 
 
 @keras.saving.register_keras_serializable("tfmeta")
-class BOIL(SubsetLearner):
+class BOIL(GradientLearner):
     """MAML whose inner loop changes every layer but the last: the features, not the classifier.
 
     Inner loop, for each task, with body `b` and head `h`, both meta-learned:
@@ -38,10 +39,20 @@ class BOIL(SubsetLearner):
         2021, arXiv:2008.08882, section 3.
     """
 
-    def default_layers(self, layers):
-        if len(layers) < 2:
-            raise ValueError(
-                "Expected a network with a body below its head. Received: one layer with weights, "
-                f"{[x.name for x in layers]}. Add layers, or name adapted_layers."
-            )
-        return layers[:-1]
+    def __init__(self, network=None, *, adapted_layers=None, **kwargs):
+        super().__init__(network, **kwargs)
+        self.adapted_layers = adapted_layers
+        self.adapted_layers = self.adapted_part.layer_names
+
+    @property
+    def adapted_part(self):
+        return SomeLayers(self.adapted_layers, default=_all_but_the_last)
+
+
+def _all_but_the_last(layers):
+    if len(layers) < 2:
+        raise ValueError(
+            "Expected a network with a body below its head. Received: one layer with weights, "
+            f"{[x.name for x in layers]}. Add layers, or name adapted_layers."
+        )
+    return layers[:-1]

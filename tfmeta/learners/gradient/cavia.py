@@ -1,14 +1,13 @@
 """CAVIA: adapt a few context values, and share every weight of the network."""
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer
 from tfmeta.backend.network_facts import layers_with_weights
-from tfmeta.inner import MetaParameters
+from tfmeta.inner.rule import Learned
+from tfmeta.learners.gradient.adapted_part import AllWeights, replaced
 from tfmeta.learners.gradient.base import GradientLearner
-from tfmeta.learners.gradient.inner_loop import replaced
 
 
 @keras.saving.register_keras_serializable("tfmeta")
@@ -57,10 +56,10 @@ class CAVIA(GradientLearner):
         inner_learning_rate=1.0,
         **kwargs,
     ):
-        check_integer("context_size", context_size, 1)
-        # First: the variables that are made in the base's __init__ depend on them.
-        self.context_size, self.context_layers = int(context_size), context_layers
         super().__init__(network, inner_learning_rate=inner_learning_rate, **kwargs)
+        self.context_size = check_integer("context_size", context_size, 1)
+        self.context_layers = context_layers
+        self.adapted_part = Context(self.context_size)
 
     @classmethod
     def search_space(cls, hp):
@@ -95,17 +94,6 @@ class CAVIA(GradientLearner):
         variables = [getattr(layer, name, None) for name in ("bias", "beta", "gamma")]
         return [i for v in variables for i, w in enumerate(weights) if w is v]
 
-    def make_meta_parameters(self):
-        draw = keras.initializers.GlorotUniform()
-        weights = self.network_weights()
-        values = {
-            f"from_context_{i}": np.array(
-                draw((self.context_size, *weights[i].shape), weights[i].dtype)
-            )
-            for i in self.shifted()
-        }
-        return MetaParameters(values, name="context")
-
     def weights_with_parameters(self):
         weights = self.network_weights()
         return [weights[i] for i in self.shifted()]
@@ -113,21 +101,43 @@ class CAVIA(GradientLearner):
     def fixed_arguments(self):
         return {"context_size", "context_layers"}
 
-    def start(self, weights, support_loss):
-        return [tf.zeros([self.context_size], weights[0].dtype)]
 
-    def with_adapted(self, weights, parameters, fast, step):
-        (context,) = fast
-        positions = self.shifted()
-        pairs = zip(positions, parameters, strict=True)
-        return replaced(
-            weights,
-            positions,
-            [weights[i] + tf.tensordot(context, matrix, 1) for i, matrix in pairs],
-        )
+class Context(Learned, AllWeights):
+    """What CAVIA adapts: `c`, which `W` makes a shift of some offsets and scales.
 
-    def adapted_names(self):
+    Args:
+        size: number of context values.
+        **kwargs: `name` and `dtype`, as in `keras.layers.Layer`.
+    """
+
+    def __init__(self, size, name="context", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.size = size
+        self.built = True
+
+    def make(self, learner):
+        """Make `W`, one matrix `[size, ...]` for each weight that is shifted."""
+        weights = learner.network_weights()
+        self.matrices = [
+            self.add_weight(
+                shape=(self.size, *weights[i].shape), dtype=weights[i].dtype,
+                initializer="glorot_uniform", name=f"from_context_{i}",
+            )
+            for i in learner.shifted()
+        ]  # fmt: skip
+
+    def positions(self, learner):
+        learner.shifted()  # says what cannot be shifted
+        return []
+
+    def names(self, learner):
         return ["context"]
 
-    def own_layers(self):
-        return []
+    def start(self, learner, weights, support_loss):
+        return [tf.zeros([self.size], weights[0].dtype)]
+
+    def place(self, learner, weights, fast, step):
+        (context,) = fast
+        pairs = zip(learner.shifted(), self.matrices, strict=True)
+        shifted = [weights[i] + tf.tensordot(context, w.value, 1) for i, w in pairs]
+        return replaced(weights, learner.shifted(), shifted)

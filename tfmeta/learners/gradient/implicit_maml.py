@@ -4,12 +4,48 @@ import keras
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer, check_number
-from tfmeta.engine.purity import task_scope
-from tfmeta.engine.task import is_seed_state
-from tfmeta.inner import ProximalSGD
+from tfmeta.engine.outer_gradient import OfEachTask
+from tfmeta.engine.task import computes_in_float16, is_seed_state
+from tfmeta.inner import Rule
 from tfmeta.learners.gradient.base import GradientLearner
-from tfmeta.learners.gradient.inner_loop import INNER_LOSS_SCALE
+from tfmeta.learners.gradient.inner_loop import INNER_LOSS_SCALE, support_statistics
 from tfmeta.ops.conjugate_gradient import conjugate_gradient
+
+
+class ImplicitGradient(OfEachTask):
+    """`(I + H / (s + d))^-1 grad L_query` at the adapted weights of a task."""
+
+    def of_task(self, learner, episode, result):
+        adapted, scale = result.adapted, INNER_LOSS_SCALE if computes_in_float16(learner) else 1.0
+        weights = [tf.identity(w) for w in adapted.weights]
+        gradient = _query_gradient(learner, episode, adapted, weights, scale)
+        with tf.GradientTape(persistent=True) as second:
+            second.watch(weights)
+            with tf.GradientTape() as first:
+                first.watch(weights)
+                outputs, _ = learner.run_network(
+                    weights, adapted.state, episode.support.x, False, True
+                )
+                loss = scale * learner.task_loss(episode.support, outputs)
+            slope = first.gradient(loss, weights, unconnected_gradients="zero")
+
+        def product(vectors):
+            curved = second.gradient(slope, weights, vectors, unconnected_gradients="zero")
+            pull = scale * (learner.regularization + learner.cg_damping)
+            return [v + h / pull for v, h in zip(vectors, curved, strict=True)]
+
+        return conjugate_gradient(product, gradient, learner.cg_steps)
+
+
+def _query_gradient(learner, episode, adapted, weights, scale):
+    support, query = episode
+    with tf.GradientTape() as tape:
+        tape.watch(weights)
+        state = support_statistics(learner, weights, adapted.state, support, False)
+        outputs = learner.predict_query(adapted._replace(weights=weights, state=state), query.x)
+        loss = scale * learner.task_loss(query, outputs)
+    gradient = tape.gradient(loss, weights, unconnected_gradients="zero")
+    return [g / scale for g in gradient]
 
 
 @keras.saving.register_keras_serializable("tfmeta")
@@ -21,7 +57,7 @@ class ImplicitMAML(GradientLearner):
 
         w_{t+1} = w_t - a_t * (grad L_support(w_t) + s * (w_t - w)),    t = 0..T-1
 
-    with `a_t = a`, or less where the loss is too curved for `a` (`tfmeta.inner.ProximalSGD`): the
+    with `a_t = a`, or less where the loss is too curved for `a` (`ProximalSGD` below): the
     outer gradient does not see the steps, and would let the curvature grow until they diverge.
 
     Outer loop: at the minimum `v` the derivative of the solution is known, however it was found,
@@ -61,6 +97,7 @@ class ImplicitMAML(GradientLearner):
 
     rolled_steps = True
     takes_first_order = False
+    outer_gradient = ImplicitGradient()
 
     def __init__(
         self,
@@ -90,7 +127,7 @@ class ImplicitMAML(GradientLearner):
             "cg_steps": hp.Int("cg_steps", 1, 10, default=5),
         }
 
-    def update_rule(self):
+    def make_rule(self):
         return ProximalSGD(self.inner_learning_rate, self.regularization)
 
     def run_network(self, weights, state, x, training, batch_statistics):
@@ -99,39 +136,49 @@ class ImplicitMAML(GradientLearner):
         seeds = map(is_seed_state, self.inner_network().non_trainable_variables)
         return outputs, [s if seed else n for s, n, seed in zip(state, new, seeds, strict=True)]
 
-    def outer_gradients(self, episodes):
-        def task(element):
-            episode, seeds = element
-            result, adapted = self.run_task(episode, seeds, training=True)
-            with task_scope(), self._layers_of_a_task():
-                return result, self._implicit_gradient(episode, adapted)
 
-        results, gradients = self.map_tasks(task, self.with_seeds(episodes))
-        return self.with_penalty(results, [tf.reduce_mean(g, 0) for g in gradients])
+class ProximalSGD(Rule):
+    """Descent to the minimum of `loss(w) + strength / 2 |w - w_0|^2`, at a rate that it bears.
 
-    def _implicit_gradient(self, episode, adapted):
-        """`(I + H / (s + d))^-1 grad L_query` at the adapted weights of one task."""
-        support, query = episode
-        weights = [tf.identity(w) for w in adapted.weights]
-        scale = INNER_LOSS_SCALE if self._computes_in_float16() else 1.0
-        with tf.GradientTape() as tape:
-            tape.watch(weights)
-            state = self._support_statistics(weights, adapted.state, support, False)
-            outputs = self.predict_query(adapted._replace(weights=weights, state=state), query.x)
-            loss = scale * self.task_loss(query, outputs)
-        gradient = tape.gradient(loss, weights, unconnected_gradients="zero")
-        gradient = [g / scale for g in gradient]
-        with tf.GradientTape(persistent=True) as second:
-            second.watch(weights)
-            with tf.GradientTape() as first:
-                first.watch(weights)
-                outputs, _ = self.run_network(weights, adapted.state, support.x, False, True)
-                loss = scale * self.task_loss(support, outputs)
-            slope = first.gradient(loss, weights, unconnected_gradients="zero")
+    With `d` the gradient of the sum at `w`, and `w'`, `d'` those of the step before:
 
-        def product(vectors):
-            curved = second.gradient(slope, weights, vectors, unconnected_gradients="zero")
-            pull = scale * (self.regularization + self.cg_damping)
-            return [v + h / pull for v, h in zip(vectors, curved, strict=True)]
+        w <- w - rate * d,    rate = min(learning_rate, |w - w'| / |d - d'|)
 
-        return conjugate_gradient(product, gradient, self.cg_steps)
+    The fraction is one over the curvature met on the way, after Malitsky and Mishchenko, "Adaptive
+    Gradient Descent without Descent", ICML 2020 (who take half of it, and bound its growth). A step
+    more than twice as long climbs, if the loss is a parabola: the next one starts where it began.
+    On a loss less curved than `1 / learning_rate` this is gradient descent.
+
+    Args:
+        learning_rate: a float, the largest rate.
+        strength: a float, of the pull towards the first weights.
+        **kwargs: `name` and `dtype`, as in `keras.layers.Layer`.
+    """
+
+    def __init__(self, learning_rate, strength, **kwargs):
+        super().__init__(**kwargs)
+        self.learning_rate = learning_rate
+        self.strength = strength
+
+    def init(self, weights):
+        zeros = [tf.zeros_like(w) for w in weights]
+        return list(weights), list(weights), zeros, tf.zeros([], weights[0].dtype)
+
+    def update(self, gradients, weights, slots, step):
+        start, before, slopes_before, rate = slots
+        slopes = [
+            g + self.strength * (w - s) for g, w, s in zip(gradients, weights, start, strict=True)
+        ]
+        moved, bent = _distance(weights, before), _distance(slopes, slopes_before)
+        measured = (rate > 0) & (bent > 0)
+        bearable = tf.math.divide_no_nan(moved, bent)
+        too_long = measured & (rate > 2 * bearable)
+        rate = tf.where(measured, tf.minimum(bearable, self.learning_rate), self.learning_rate)
+        weights = [tf.where(too_long, b, w) for w, b in zip(weights, before, strict=True)]
+        slopes = [tf.where(too_long, b, d) for d, b in zip(slopes, slopes_before, strict=True)]
+        new = [w - rate * d for w, d in zip(weights, slopes, strict=True)]
+        return new, (start, weights, slopes, rate)
+
+
+def _distance(a, b):
+    return tf.sqrt(tf.add_n([tf.reduce_sum((s - t) ** 2) for s, t in zip(a, b, strict=True)]))

@@ -1,15 +1,17 @@
-"""The inner loop of a gradient learner, and the parts of it that a learner changes."""
+"""The inner loop of a gradient learner: `adapt`, for given steps, as functions of the learner."""
 
 from typing import Any, NamedTuple
 
+import keras
 import tensorflow as tf
 
 from tfmeta.backend.network_facts import has_batch_norm
 from tfmeta.backend.recompute import recomputed
-from tfmeta.engine import learner_checks as checks
-from tfmeta.engine.meta_model import MetaModel
-from tfmeta.inner import call_network, gradient_steps
-from tfmeta.inner.gradient_steps import UnreachedWeights
+from tfmeta.engine import learner_checks
+from tfmeta.engine.inputs import as_examples
+from tfmeta.engine.task import computes_in_float16, task_layers
+from tfmeta.inner.gradient_steps import UnreachedWeights, gradient_steps
+from tfmeta.learners.gradient import checks
 
 #: Keeps gradients of 6e-11 from vanishing in float16, and overflows for those of 64.
 INNER_LOSS_SCALE = 1024.0
@@ -30,174 +32,103 @@ class FastWeights(NamedTuple):
     inner_losses: Any
 
 
-class InnerLoop(MetaModel):
-    """`adapt` by gradient steps on the support loss. `GradientLearner` has the arguments."""
-
-    #: True if the outer gradient needs nothing of the inner loop but its end.
-    rolled_steps = False
-    #: False if there is no second order to leave out: `first_order` is then refused.
-    takes_first_order = True
-    #: The largest number of inner steps that there are parameters for, None for any.
-    most_steps = None
-
-    def adapted_positions(self):
-        """Which of `network_weights()` the inner loop changes, a list of positions."""
-        return list(range(len(self.network_weights())))
-
-    def adapted_names(self):
-        """Names for what `start` returns, for messages."""
-        weights = self.network_weights()
-        return [weights[i].path for i in self.adapted_positions()]
-
-    def start(self, weights, support_loss):
-        """What the inner loop changes, before its first step: here some of `weights`.
-
-        Args:
-            weights: tensors in the place of `network_weights()`.
-            support_loss: function of tensors such as this returns to their support loss.
-
-        Returns:
-            A list of tensors.
-        """
-        return [weights[i] for i in self.adapted_positions()]
-
-    def with_adapted(self, weights, parameters, fast, step):
-        """The network's weights, given what became of `start` in some steps.
-
-        Args:
-            weights: tensors in the place of `network_weights()`.
-            parameters: tensors in the place of `meta_parameters.trainable_variables`.
-            fast: tensors like those of `start`.
-            step: the number of inner steps taken.
-
-        Returns:
-            Tensors in the place of `network_weights()`.
-        """
-        return replaced(weights, self.adapted_positions(), fast)
-
-    def minibatch(self, examples, step):
-        """The rows that an inner step sees: all of the support set."""
-        return examples
-
-    def is_first_order(self):
-        """True if inner gradients are constants to the outer loop."""
-        return self.first_order or not self.takes_first_order
-
-    def adapt(self, support, training=False, inner_steps=None):
-        """Take `inner_steps` gradient steps on the support loss.
-
-        Args:
-            support: `Examples` of one task: x `[S, ...]`, y `[S, ...]`.
-            training: True inside a step of `fit` (dropout is on, `inner_steps` counts).
-            inner_steps: number of steps in the place of the learner's own.
-
-        Returns:
-            `FastWeights`.
-        """
-        return self.adaptation_path(support, inner_steps, training, last_only=True)[-1]
-
-    def adaptation_path(self, support, inner_steps=None, training=False, last_only=False):
-        """Every point of the inner loop: `FastWeights` after 0, 1, ..., T steps, a list."""
-        checks.check_compiled(self, "adapt")
-        support = checks.as_examples(self, support)
-        steps = self._steps(training) if inner_steps is None else inner_steps
-        weights, parameters, state = self._values()
-        checks.check_inner_steps(self, steps, weights)
-        checks.check_weights_with_parameters(self)
-
-        def support_loss(fast, carried, t):
-            # What stays is handed on with the state, for gradients of a checkpointed step.
-            weights, parameters, state = carried
-            rows = self.minibatch(support, t)
-            current = self.with_adapted(weights, parameters, fast, t)
-            outputs, state = self.run_network(current, state, rows.x, training, True)
-            return self.task_loss(rows, outputs), (weights, parameters, state)
-
-        carried = (weights, parameters, state)
-        start = self.start(weights, lambda fast: support_loss(fast, carried, 0)[0])
-        try:
-            path, states, losses = gradient_steps(
-                support_loss, start, carried, self.update_rule(), steps, self.is_first_order(),
-                checkpoint=self._checkpoint(training),
-                loss_scale=INNER_LOSS_SCALE if self._computes_in_float16() else None,
-                rolled=self.rolled_steps and last_only,
-            )  # fmt: skip
-        except UnreachedWeights as error:
-            raise checks.unreached(self.adapted_names(), error.positions) from None
-        states = [carried and carried[2] for carried in states]
-        points = []
-        for t in range(steps if last_only else 0, steps + 1):
-            adapted = self.with_adapted(weights, parameters, path[t], t)
-            state = self.query_state(adapted, states, t, support, training)
-            seen = tf.convert_to_tensor(losses[:t]) if t else tf.zeros([0], weights[0].dtype)
-            points.append(FastWeights(adapted, state, seen))
-        return points
-
-    def _values(self):
-        """Tensors of `network_weights()`, of what is learned besides, and of the state."""
-        learned = self.meta_parameters.trainable_variables if self.meta_parameters else ()
-        state = self.inner_network().non_trainable_variables
-        return tuple(
-            [tf.convert_to_tensor(v) for v in variables]
-            for variables in (self.network_weights(), learned, state)
-        )
-
-    def query_state(self, weights, states, step, support, training):
-        """The state of the network that query examples meet.
-
-        Args:
-            weights: the network's, after this step.
-            states: before the first step, and as each step left it.
-            step: the number of inner steps taken.
-            support: `Examples` of the task.
-            training: True inside a step of `fit`.
-
-        Returns:
-            Tensors in the place of the network's `non_trainable_variables`.
-        """
-        return self._support_statistics(weights, states[step], support, training)
-
-    def predict_query(self, adapted, x, training=False):
-        """Outputs of the network on the adapted weights, `[M, ...]`."""
-        return self.run_network(adapted.weights, adapted.state, x, training, self.transductive)[0]
-
-    def unadapted(self, support, training=False):
-        return self.adapt(support, training=training, inner_steps=0)
-
-    def run_network(self, weights, state, x, training, batch_statistics):
-        """Call the network on given weights: `(outputs, new_state)`."""
-        return call_network(
-            self.inner_network(), weights, state, x, variables=self.network_weights(),
-            training=training, batch_statistics=batch_statistics,
+def adaptation_path(learner, support, inner_steps, training, last_only):
+    """Every point of the inner loop, or the last one: a list of `FastWeights`."""
+    learner_checks.check_compiled(learner, "adapt")
+    support = as_examples(learner, support)
+    steps = learner.steps_of(training) if inner_steps is None else inner_steps
+    values = _values(learner)
+    weights = values[0]
+    checks.check_inner_steps(learner, steps, weights)
+    checks.check_weights_with_parameters(learner)
+    support_loss = _support_loss(learner, support, training)
+    start = learner.adapted_part.start(learner, weights, lambda f: support_loss(f, values, 0)[0])
+    try:
+        path, states, losses = gradient_steps(
+            support_loss, start, values, _Handed(learner), steps, learner.is_first_order(),
+            checkpoint=_checkpoint(learner, training),
+            loss_scale=INNER_LOSS_SCALE if computes_in_float16(learner) else None,
+            rolled=learner.rolled_steps and last_only,
+            alike=learner.steps_are_alike(),
         )  # fmt: skip
-
-    def _support_statistics(self, weights, state, support, training):
-        """The state that normalises single query examples: one more pass, on the new weights."""
-        if self.transductive or not has_batch_norm(self.inner_network()):
-            return state
-        return self.run_network(weights, state, support.x, training, True)[1]
-
-    def _checkpoint(self, training):
-        if not (training and self.checkpoint_inner_steps) or tf.executing_eagerly():
-            return None
-
-        def checkpoint(step):
-            def in_task(*args):
-                # The outer gradient computes the step again when the task is left already.
-                with self._layers_of_a_task():
-                    return step(*args)
-
-            return recomputed(in_task)
-
-        return checkpoint
-
-    def _steps(self, training):
-        if training or self.evaluation_steps is None:
-            return self.inner_steps
-        return self.evaluation_steps
+    except UnreachedWeights as error:
+        raise checks.unreached(learner.adapted_part.names(learner), error.positions) from None
+    states = [carried and carried[2] for carried in states]
+    points = []
+    for t in range(steps if last_only else 0, steps + 1):
+        adapted = learner.adapted_part.place(learner, weights, path[t], t)
+        state = learner.query_state(adapted, states[t], t, support, training)
+        seen = tf.convert_to_tensor(losses[:t]) if t else tf.zeros([0], weights[0].dtype)
+        points.append(FastWeights(adapted, state, seen))
+    return points
 
 
-def replaced(weights, positions, values):
-    """`weights`, with `values` at the positions."""
-    new = dict(zip(positions, values, strict=True))
-    return [new.get(i, weight) for i, weight in enumerate(weights)]
+def _values(learner):
+    """Tensors of `network_weights()`, of what is learned besides, and of the network's state."""
+    groups = (
+        learner.network_weights(),
+        learner.parameters_besides(),
+        learner.inner_network().non_trainable_variables,
+    )
+    return tuple([tf.convert_to_tensor(v) for v in variables] for variables in groups)
+
+
+def _support_loss(learner, support, training):
+    def support_loss(fast, carried, t):
+        # What stays is handed on with the state, for gradients of a checkpointed step.
+        weights, parameters, state = carried
+        rows = learner.minibatch(support, t)
+        with _reading(learner, parameters):
+            current = learner.adapted_part.place(learner, weights, fast, t)
+        outputs, state = learner.run_network(current, state, rows.x, training, True)
+        return learner.task_loss(rows, outputs), (weights, parameters, state)
+
+    return support_loss
+
+
+def _reading(learner, parameters):
+    """A scope in which what is learned besides the weights is read from tensors."""
+    pairs = zip(learner.parameters_besides(), parameters, strict=True)
+    return keras.StatelessScope(list(pairs))
+
+
+class _Handed:
+    """A learner's rule, whose weights go into each step as slots.
+
+    A step that is computed again for the outer gradient has a gradient for its arguments alone.
+    """
+
+    def __init__(self, learner):
+        self.learner = learner
+
+    def init(self, weights):
+        parameters = [tf.convert_to_tensor(v) for v in self.learner.parameters_besides()]
+        return self.learner.rule.init(weights), parameters
+
+    def update(self, gradients, weights, slots, step):
+        slots, parameters = slots
+        with _reading(self.learner, parameters):
+            weights, slots = self.learner.rule.update(gradients, weights, slots, step)
+        return weights, (slots, parameters)
+
+
+def support_statistics(learner, weights, state, support, training):
+    """The state that normalises single query examples: one more pass, on the new weights."""
+    if learner.transductive or not has_batch_norm(learner.inner_network()):
+        return state
+    return learner.run_network(weights, state, support.x, training, True)[1]
+
+
+def _checkpoint(learner, training):
+    if not (training and learner.checkpoint_inner_steps) or tf.executing_eagerly():
+        return None
+
+    def checkpoint(step):
+        def in_task(*args):
+            # The outer gradient computes the step again when the task is left already.
+            with task_layers(learner):
+                return step(*args)
+
+        return recomputed(in_task)
+
+    return checkpoint

@@ -1,15 +1,16 @@
 """MAML++: what makes MAML with several inner steps train steadily."""
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tfmeta.arguments import check_flag, check_integer
 from tfmeta.backend.network_facts import batch_norm_layers, held_weights, layers_with_weights
-from tfmeta.engine.task import TaskResult
-from tfmeta.inner import SGD, MetaParameters, StepwiseSGD
+from tfmeta.engine import phases
+from tfmeta.engine.task import StateUpdate, TaskResult, mean_over_tasks
+from tfmeta.inner import SGD, Rule
+from tfmeta.inner.rule import Learned
+from tfmeta.learners.gradient.adapted_part import AllWeights, replaced
 from tfmeta.learners.gradient.base import GradientLearner
-from tfmeta.learners.gradient.inner_loop import replaced
 
 _MOMENTUM = 0.9  # of the moving statistics, that of the authors
 _LEAST = 0.03  # the share that annealing leaves to an early step's loss, times 1 / T
@@ -85,17 +86,6 @@ class MAMLPlusPlus(GradientLearner):
         check_integer("inner_steps", inner_steps, 1)
         check_integer("multi_step_loss_steps", multi_step_loss_steps, 0)
         check_integer("first_order_steps", first_order_steps, 0)
-        check_flag("per_step_rates", per_step_rates)
-        check_flag("per_step_scales", per_step_scales)
-        check_flag("per_step_statistics", per_step_statistics)
-        # First: the variables that are made in the base's __init__ depend on them.
-        self.per_step_rates, self.per_step_scales = per_step_rates, per_step_scales
-        self.per_step_statistics = per_step_statistics
-        self.multi_step_loss_steps = int(multi_step_loss_steps)
-        self.first_order_steps = int(first_order_steps)
-        self._phase = 0  # the first outer step of the phase that is being traced
-        if per_step_rates or per_step_scales or per_step_statistics:
-            self.most_steps = int(inner_steps)
         super().__init__(
             network,
             inner_learning_rate=inner_learning_rate,
@@ -103,22 +93,17 @@ class MAMLPlusPlus(GradientLearner):
             evaluation_steps=evaluation_steps,
             **kwargs,
         )
+        self.per_step_rates = check_flag("per_step_rates", per_step_rates)
+        self.per_step_scales = check_flag("per_step_scales", per_step_scales)
+        self.per_step_statistics = check_flag("per_step_statistics", per_step_statistics)
+        self.multi_step_loss_steps = int(multi_step_loss_steps)
+        self.first_order_steps = int(first_order_steps)
+        self.adapted_part = ScalesOfEachStep(inner_steps)
 
-    # What there is for each step.
-
-    def make_meta_parameters(self):
-        weights, steps, values = self.network_weights(), self.inner_steps, {}
-        state = self.inner_network().non_trainable_variables
-        if self.per_step_rates:
-            shape = (steps, len(layers_with_weights(self.inner_network(), self._adapted())))
-            values["rates"] = np.full(shape, self.inner_learning_rate, weights[0].dtype)
-        for i in self._scales():  # those of no step are the network's
-            values[f"scale_{i}"] = np.repeat([np.array(weights[i])], steps, axis=0)
-        fixed = {
-            f"statistics_{i}": np.repeat([np.array(state[i])], steps + 1, axis=0)
-            for i in self._statistics()
-        }
-        return MetaParameters(values, fixed, name="per_step") if values or fixed else None
+    @property
+    def most_steps(self):
+        per_step = self.per_step_rates or self.per_step_scales or self.per_step_statistics
+        return self.inner_steps if per_step else None
 
     def fixed_arguments(self):
         names = {"per_step_rates", "per_step_scales", "per_step_statistics"}
@@ -126,100 +111,46 @@ class MAMLPlusPlus(GradientLearner):
         names |= {"transductive"} if self.per_step_statistics else set()
         return super().fixed_arguments() | names
 
-    def _scales(self):
-        """Positions, in `network_weights()`, of BatchNormalization's scales and offsets."""
-        layers = batch_norm_layers(self.inner_network()) if self.per_step_scales else []
-        found = {id(v) for layer in layers for v in (layer.gamma, layer.beta) if v is not None}
-        return [i for i, v in enumerate(self.network_weights()) if id(v) in found]
+    # 1. Rates of each layer and step.
 
-    def _statistics(self):
-        """Positions, in the network's `non_trainable_variables`, of moving averages."""
-        used = self.per_step_statistics and not self.transductive
-        layers = batch_norm_layers(self.inner_network()) if used else []
-        found = {id(v) for layer in layers for v in (layer.moving_mean, layer.moving_variance)}
-        state = self.inner_network().non_trainable_variables
-        return [i for i, v in enumerate(state) if id(v) in found]
-
-    def adapted_positions(self):
-        scales = self._scales()
-        return [i for i in super().adapted_positions() if i not in scales]
-
-    def _adapted(self):
-        weights = self.network_weights()
-        return [weights[i] for i in self.adapted_positions()]
-
-    # The inner loop.
-
-    def update_rule(self):
+    def make_rule(self):
         if not self.per_step_rates:
             return SGD(self.inner_learning_rate)
-        rates, adapted = self.meta_parameters.trainable_variables[0], self._adapted()
+        weights = self.network_weights()
+        adapted = [weights[i] for i in self.adapted_positions()]
         layers = layers_with_weights(self.inner_network(), adapted)
         owner = {id(v): i for i, layer in enumerate(layers) for v in held_weights(layer)}
-        return StepwiseSGD([rates[:, owner[id(v)]] for v in adapted])
+        return RatesOfEachStep(
+            self.inner_learning_rate, self.inner_steps, [owner[id(v)] for v in adapted]
+        )
 
-    def with_adapted(self, weights, parameters, fast, step):
-        weights = super().with_adapted(weights, parameters, fast, step)
-        scales = self._scales() if step > 0 else []
-        own = parameters[len(parameters) - len(scales) :]
-        return replaced(weights, scales, [values[step - 1] for values in own])
+    # 2. and 3. The loss after every step, first-order gradients: in phases of the training.
 
-    def query_state(self, weights, states, step, support, training):
-        positions = self._statistics()
-        if not positions:
-            return super().query_state(weights, states, step, support, training)
-        if training:  # the query batch is normalised by its own statistics
-            for t in range(step if step == self.inner_steps else 0):
-                self._follow(t, states[t + 1])
-            return states[step]
-        moving = self.meta_parameters.non_trainable_variables
-        return replaced(states[step], positions, [values[step] for values in moving])
-
-    def predict_query(self, adapted, x, training=False):
-        if not (training and self._statistics()):
-            return super().predict_query(adapted, x, training)
-        outputs, state = self.run_network(adapted.weights, adapted.state, x, training, True)
-        if adapted.inner_losses.shape[0] == self.inner_steps:
-            self._follow(self.inner_steps, state)
-        return outputs
-
-    def _follow(self, step, state):
-        """Let the moving averages of a step follow the statistics in a state."""
-        moving = self.meta_parameters.non_trainable_variables
-        for position, variable in zip(self._statistics(), moving, strict=True):
-            change = (1 - _MOMENTUM) * (state[position] - variable[step])
-            here = tf.one_hot(step, self.inner_steps + 1, dtype=change.dtype)
-            variable.assign(variable + here[:, None] * change)
-
-    # The outer loop, in phases.
-
-    def outer_gradients(self, episodes):
-        ends = sorted({self.multi_step_loss_steps, self.first_order_steps} - {0})
-        gradients = super().outer_gradients
-
-        def phase(start):
-            def run():
-                object.__setattr__(self, "_phase", start)
-                return gradients(episodes)
-
-            return run
-
-        if not ends:
-            return gradients(episodes)
-        past = [tf.cast(self.optimizer.iterations >= end, tf.int32) for end in ends]
-        return tf.switch_case(tf.add_n(past), [phase(start) for start in (0, *ends)])
+    def phase_ends(self):
+        return self.multi_step_loss_steps, self.first_order_steps
 
     def is_first_order(self):
-        return self.first_order or self._phase < self.first_order_steps
+        return self.first_order or phases.phase_start() < self.first_order_steps
 
     def score_task(self, episode, training):
-        if not (training and self._phase < self.multi_step_loss_steps):
+        if not training:
             return super().score_task(episode, training)
-        path = self.adaptation_path(episode.support, training=True)[1:]
-        outputs = [self.predict_query(point, episode.query.x, training=True) for point in path]
-        losses = tf.stack([self.task_loss(episode.query, y) for y in outputs])
-        objective = tf.reduce_sum(self._importance(losses.dtype) * losses)
-        return path[-1], TaskResult(losses[-1], objective, outputs[-1], path[-1].inner_losses)
+        path, query = self.adaptation_path(episode.support, training=True)[1:], episode.query
+        every = phases.phase_start() < self.multi_step_loss_steps
+        outputs, losses = [], []
+        for point in path if every else path[-1:]:
+            y, state = self._run_query(point, query.x)
+            outputs.append(y)
+            losses.append(self.task_loss(query, y))
+        objective = losses[-1]
+        if every:
+            losses = tf.stack(losses)
+            objective = tf.reduce_sum(self._importance(losses.dtype) * losses)
+        states = [point.state for point in path] + [state]
+        return TaskResult(
+            losses[-1], query.y, outputs[-1], query.mask, objective, path[-1].inner_losses,
+            self.adapted_part.follow(self, states),
+        )  # fmt: skip
 
     def _importance(self, dtype):
         """`v_t`, `[T]`."""
@@ -227,3 +158,127 @@ class MAMLPlusPlus(GradientLearner):
         early = tf.maximum(1 - done, _LEAST) / self.inner_steps
         early = tf.repeat(early, self.inner_steps - 1)
         return tf.concat([early, [1 - tf.reduce_sum(early)]], 0)
+
+    # 5. Statistics of each step.
+
+    def _run_query(self, adapted, x):
+        """In training the query batch is normalised by its own statistics: `(outputs, state)`."""
+        own = self.transductive or bool(self.adapted_part.averaged(self))
+        return self.run_network(adapted.weights, adapted.state, x, True, own)
+
+    def predict_query(self, adapted, x, training=False):
+        if not training:
+            return super().predict_query(adapted, x)
+        return self._run_query(adapted, x)[0]
+
+    def query_state(self, weights, state, step, support, training):
+        part = self.adapted_part
+        if not part.averaged(self):
+            return super().query_state(weights, state, step, support, training)
+        if training:
+            return state
+        averages = [tf.gather(tf.convert_to_tensor(v), step) for v in part.averages]
+        return replaced(state, part.averaged(self), averages)
+
+
+class RatesOfEachStep(Rule):
+    """Descent at a rate for each step and layer: `w_{t+1}[l] = w_t[l] - a_{t,l} * g[l]`.
+
+    Args:
+        first: where the rates start.
+        steps: `T`.
+        owners: for each weight the number of its layer.
+        **kwargs: `name` and `dtype`, as in `keras.layers.Layer`.
+    """
+
+    def __init__(self, first, steps, owners, name="rates", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.first, self.steps, self.owners = first, steps, owners
+
+    def make(self, weights):
+        self.rates = self.add_weight(
+            shape=(self.steps, max(self.owners) + 1),
+            dtype=weights[0].dtype,
+            initializer=keras.initializers.Constant(self.first),
+            name="rates",
+        )
+
+    def update(self, gradients, weights, slots, step):
+        rates = tf.gather(tf.convert_to_tensor(self.rates), step)
+        steps = zip(weights, gradients, self.owners, strict=True)
+        return [w - rates[layer] * g for w, g, layer in steps], slots
+
+
+class ScalesOfEachStep(Learned, AllWeights):
+    """4. What adapts: all weights but the scales and offsets of BatchNormalization.
+
+    Those have values for each t = 0..T; those of t = 0 are the network's. Their moving averages
+    for each t (5.) are here, too.
+
+    Args:
+        steps: `T`.
+        **kwargs: `name` and `dtype`, as in `keras.layers.Layer`.
+    """
+
+    def __init__(self, steps, name="per_step", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.steps = steps
+        self.built = True
+
+    def make(self, learner):
+        """Make scales and offsets of the steps 1..T, `[T, C]`, and averages, `[T + 1, C]`."""
+        weights = learner.network_weights()
+        state = learner.inner_network().non_trainable_variables
+        self.scales = [
+            self._repeated(weights[i], self.steps, f"scale_{i}", True) for i in self.scaled(learner)
+        ]
+        self.averages = [
+            self._repeated(state[i], self.steps + 1, f"statistics_{i}", False)
+            for i in self.averaged(learner)
+        ]
+
+    def _repeated(self, variable, times, name, trainable):
+        weight = self.add_weight(
+            shape=(times, *variable.shape), dtype=variable.dtype, trainable=trainable, name=name
+        )
+        weight.assign(keras.ops.repeat(variable[None], times, axis=0))
+        return weight
+
+    def scaled(self, learner):
+        """Positions, in `network_weights()`, of BatchNormalization's scales and offsets."""
+        layers = batch_norm_layers(learner.inner_network()) if learner.per_step_scales else []
+        found = {id(v) for layer in layers for v in (layer.gamma, layer.beta) if v is not None}
+        return [i for i, v in enumerate(learner.network_weights()) if id(v) in found]
+
+    def averaged(self, learner):
+        """Positions, in the network's `non_trainable_variables`, of moving averages."""
+        used = learner.per_step_statistics and not learner.transductive
+        layers = batch_norm_layers(learner.inner_network()) if used else []
+        found = {id(v) for layer in layers for v in (layer.moving_mean, layer.moving_variance)}
+        state = learner.inner_network().non_trainable_variables
+        return [i for i, v in enumerate(state) if id(v) in found]
+
+    def positions(self, learner):
+        scaled = self.scaled(learner)
+        return [i for i in super().positions(learner) if i not in scaled]
+
+    def place(self, learner, weights, fast, step):
+        weights = super().place(learner, weights, fast, step)
+        scaled = self.scaled(learner)
+        pairs = zip(scaled, self.scales, strict=True)
+        values = [tf.gather(tf.concat([weights[i][None], own], 0), step) for i, own in pairs]
+        return replaced(weights, scaled, values)
+
+    def follow(self, learner, states):
+        """Updates by which the averages of each step follow its statistics.
+
+        Args:
+            learner: the learner.
+            states: of the network, after the passes 0..T of one task.
+        """
+        updates = []
+        for position, variable in zip(self.averaged(learner), self.averages, strict=True):
+            seen = tf.stop_gradient(tf.stack([state[position] for state in states]))
+            new = variable + (1 - _MOMENTUM) * (seen - variable)
+            updates.append(StateUpdate([variable], new, mean_over_tasks))
+        return updates

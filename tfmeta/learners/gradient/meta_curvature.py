@@ -3,9 +3,9 @@
 import math
 
 import keras
-import numpy as np
+import tensorflow as tf
 
-from tfmeta.inner import CurvedSGD, MetaParameters
+from tfmeta.inner import Rule
 from tfmeta.learners.gradient.base import GradientLearner
 
 
@@ -40,20 +40,61 @@ class MetaCurvature(GradientLearner):
         Park and Oliva, "Meta-Curvature", NeurIPS 2019, arXiv:1902.03356, section 3.
     """
 
-    def make_meta_parameters(self):
-        values = {}
-        for i, weight in enumerate(self.network_weights()):
-            for name, size in _bent_axes(weight.shape).items():
-                values[f"{name}_{i}"] = np.eye(size, dtype=weight.dtype)
-            if len(weight.shape) < 2:
-                values[f"bend_{i}"] = np.ones(weight.shape, weight.dtype)
-        return MetaParameters(values, name="curvature")
+    def make_rule(self):
+        return Curvature(self.inner_learning_rate, name="curvature")
 
-    def update_rule(self):
-        variables = iter(self.meta_parameters.trainable_variables)
-        counts = [len(_bent_axes(w.shape)) or 1 for w in self.network_weights()]
-        factors = [[next(variables) for _ in range(count)] for count in counts]
-        return CurvedSGD(self.inner_learning_rate, factors)
+    def arguments_changed(self):
+        super().arguments_changed()
+        if self.rule is not None:
+            self.rule.learning_rate = self.inner_learning_rate
+
+
+class Curvature(Rule):
+    """Descent along gradients transformed by mode products: `w <- w - rate * M(g)`.
+
+    A gradient of rank 2 or more is a tensor `[places, in, out]`; each axis is multiplied by a
+    matrix. One of rank 1 is multiplied elementwise.
+
+    Args:
+        learning_rate: a float.
+        **kwargs: `name` and `dtype`, as in `keras.layers.Layer`.
+    """
+
+    def __init__(self, learning_rate, **kwargs):
+        super().__init__(**kwargs)
+        self.learning_rate = learning_rate
+
+    def make(self, weights):
+        self.factors = [
+            {
+                name: self.add_weight(
+                    shape=(size, size), dtype=w.dtype, initializer="identity", name=f"{name}_{i}"
+                )
+                for name, size in _bent_axes(w.shape).items()
+            }
+            or {
+                "bend": self.add_weight(
+                    shape=w.shape, dtype=w.dtype, initializer="ones", name=f"bend_{i}"
+                )
+            }
+            for i, w in enumerate(weights)
+        ]
+
+    def update(self, gradients, weights, slots, step):
+        steps = zip(weights, gradients, self.factors, strict=True)
+        return [w - self.learning_rate * _bent(g, **factors) for w, g, factors in steps], slots
+
+
+def _bent(g, out=None, into=None, places=None, bend=None):
+    """`M(g)`: the product with one vector, or along each axis with its matrix."""
+    if bend is not None:
+        return g * bend
+    product = tf.reshape(g, (-1, g.shape[-2], g.shape[-1]))
+    product = tf.einsum("sio,po->sip", product, tf.convert_to_tensor(out))
+    product = tf.einsum("sio,pi->spo", product, tf.convert_to_tensor(into))
+    if places is not None:
+        product = tf.einsum("sio,ps->pio", product, tf.convert_to_tensor(places))
+    return tf.reshape(product, g.shape)
 
 
 def _bent_axes(shape):
@@ -62,4 +103,4 @@ def _bent_axes(shape):
         return {}
     *spatial, inputs, outputs = shape
     places = {"places": math.prod(spatial)} if spatial else {}
-    return {"out": outputs, "in": inputs, **places}
+    return {"out": outputs, "into": inputs, **places}

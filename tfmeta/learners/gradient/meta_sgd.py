@@ -1,9 +1,8 @@
 """Meta-SGD: learn the initialisation, and a learning rate for each of its numbers."""
 
 import keras
-import numpy as np
 
-from tfmeta.inner import LearnedSGD, MetaParameters
+from tfmeta.inner import Rule
 from tfmeta.learners.gradient.base import GradientLearner
 
 
@@ -39,15 +38,32 @@ class MetaSGD(GradientLearner):
         arXiv:1707.09835, equation 3 and algorithm 1.
     """
 
-    def make_meta_parameters(self):
-        values = {
-            f"rate_{i}": np.full(v.shape, self.inner_learning_rate, v.dtype)
-            for i, v in enumerate(self.network_weights())
-        }
-        return MetaParameters(values, name="rates")
+    def make_rule(self):
+        return LearnedRates(self.inner_learning_rate, name="rates")
 
     def fixed_arguments(self):
         return {"inner_learning_rate"}
 
-    def update_rule(self):
-        return LearnedSGD(self.meta_parameters.trainable_variables)
+
+class LearnedRates(Rule):
+    """A rate for each number of each weight: `w <- w - a * g`.
+
+    Args:
+        first: where each rate starts.
+        **kwargs: `name` and `dtype`, as in `keras.layers.Layer`.
+    """
+
+    def __init__(self, first, **kwargs):
+        super().__init__(**kwargs)
+        self.first = first
+
+    def make(self, weights):
+        constant = keras.initializers.Constant(self.first)
+        self.rates = [
+            self.add_weight(shape=w.shape, dtype=w.dtype, initializer=constant, name=f"rate_{i}")
+            for i, w in enumerate(weights)
+        ]
+
+    def update(self, gradients, weights, slots, step):
+        steps = zip(weights, self.rates, gradients, strict=True)
+        return [w - a * g for w, a, g in steps], slots

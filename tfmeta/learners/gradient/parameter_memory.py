@@ -1,11 +1,14 @@
 """A memory of adapted parameters: start a new task from those of tasks like it."""
 
+import math
+
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer, check_number
-from tfmeta.inner import MetaParameters
+from tfmeta.engine.task import StateUpdate
+from tfmeta.inner.rule import Learned
+from tfmeta.learners.gradient.adapted_part import AllWeights
 from tfmeta.learners.gradient.base import GradientLearner
 from tfmeta.ops import squared_euclidean
 
@@ -75,10 +78,10 @@ class ParameterMemory(GradientLearner):
         check_number("temperature", temperature)
         if check_number("write_rate", write_rate, zero=True) > 1:
             raise ValueError(f"Expected write_rate in 0..1. Received: {write_rate}.")
-        # First: the variables that are made in the base's __init__ depend on them.
+        super().__init__(network, **kwargs)
         self.memory_size, self.neighbours = int(memory_size), int(neighbours)
         self.temperature, self.write_rate = float(temperature), float(write_rate)
-        super().__init__(network, **kwargs)
+        self.adapted_part = Memory(self.memory_size)
 
     @classmethod
     def search_space(cls, hp):
@@ -88,66 +91,84 @@ class ParameterMemory(GradientLearner):
             "write_rate": hp.Float("write_rate", 0.01, 1.0, sampling="log", default=0.1),
         }
 
-    def make_meta_parameters(self):
-        weights = self.network_weights()
-        size, dtype = sum(int(np.prod(w.shape)) for w in weights), weights[0].dtype
-        kept = np.zeros((self.memory_size, size), dtype)
-        written = np.full(self.memory_size, -1, dtype)
-        return MetaParameters({}, {"displacements": kept, "written_at": written}, name="memory")
-
     def fixed_arguments(self):
         return {"memory_size"}
 
-    def start(self, weights, support_loss):
+    def score_task(self, episode, training):
+        result = super().score_task(episode, training)
+        if not training:
+            return result
+        pairs = zip(result.adapted.weights, self.network_weights(), strict=True)
+        moves = [tf.reshape(adapted - w, [-1]) for adapted, w in pairs]
+        return result._replace(updates=self.adapted_part.write(self, tf.concat(moves, 0)))
+
+
+class Memory(Learned, AllWeights):
+    """Displacements `d_m` from the network's weights, and the outer steps that wrote them.
+
+    Args:
+        size: `M`.
+        **kwargs: `name` and `dtype`, as in `keras.layers.Layer`.
+    """
+
+    def __init__(self, size, name="memory", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.size = size
+        self.built = True
+
+    def make(self, learner):
+        """Make the memory, `[M, P]` for P numbers of weights, empty."""
+        weights = learner.network_weights()
+        numbers, dtype = sum(math.prod(w.shape) for w in weights), weights[0].dtype
+        self.displacements = self.add_weight(
+            shape=(self.size, numbers), dtype=dtype, initializer="zeros", trainable=False,
+            name="displacements",
+        )  # fmt: skip
+        self.written_at = self.add_weight(
+            shape=(self.size,), dtype=dtype, initializer=keras.initializers.Constant(-1),
+            trainable=False, name="written_at",
+        )  # fmt: skip
+
+    def start(self, learner, weights, support_loss):
         """The network's weights, displaced by what is nearest in the memory."""
         sizes = [w.shape.num_elements() for w in weights]
-        displacements = self.meta_parameters.variables[0]
-        kept = tf.concat([tf.zeros((1, sum(sizes)), weights[0].dtype), displacements], 0)
+        nothing = tf.zeros((1, sum(sizes)), weights[0].dtype)
+        kept = tf.concat([nothing, self.displacements], 0)
 
         def displaced(flat):
             moves = tf.split(flat, sizes)
             return [w + tf.reshape(d, w.shape) for w, d in zip(weights, moves, strict=True)]
 
         losses = tf.stack([support_loss(displaced(flat)) for flat in tf.unstack(kept)])
-        nearest, slots = tf.math.top_k(-losses, self.neighbours)
-        shares = tf.nn.softmax(nearest / self.temperature)
+        nearest, slots = tf.math.top_k(-losses, learner.neighbours)
+        shares = tf.nn.softmax(nearest / learner.temperature)
         return displaced(tf.stop_gradient(tf.tensordot(shares, tf.gather(kept, slots), 1)))
 
-    def score_task(self, episode, training):
-        adapted, result = super().score_task(episode, training)
-        if training:
-            start = self.network_weights()
-            moves = [tf.reshape(a - w, [-1]) for a, w in zip(adapted.weights, start, strict=True)]
-            result = result._replace(updates={"moved": tf.stop_gradient(tf.concat(moves, 0))})
-        return adapted, result
+    def write(self, learner, moved):
+        """The update by which the memory takes in a task whose weights moved by `[P]`."""
 
-    def outer_gradients(self, episodes):
-        results, gradients = super().outer_gradients(episodes)
-        updates = dict(results.updates)
-        moved = updates.pop("moved")
-        context = tf.distribute.get_replica_context()
-        if context.num_replicas_in_sync > 1:  # every replica writes the tasks of all
-            moved = context.all_gather(moved, axis=0)
-        state = [id(v) for v in self.non_trainable_variables]
-        for variable, value in zip(
-            self.meta_parameters.variables, self._written(moved), strict=True
-        ):
-            updates[str(state.index(id(variable)))] = value[None]
-        return results._replace(updates=updates), gradients
+        def merge(moved):
+            context = tf.distribute.get_replica_context()
+            if context.num_replicas_in_sync > 1:  # every replica writes the tasks of all
+                moved = context.all_gather(moved, axis=0)
+            return self.written(moved, learner.write_rate, learner.optimizer.iterations)
 
-    def _written(self, moved):
+        variables = [self.displacements, self.written_at]
+        return [StateUpdate(variables, tf.stop_gradient(moved), merge)]
+
+    def written(self, moved, write_rate, now):
         """The memory after the tasks whose weights moved by `[B, P]`: `(displacements, times)`."""
-        displacements, written_at = map(tf.convert_to_tensor, self.meta_parameters.variables)
+        displacements = tf.convert_to_tensor(self.displacements)
+        written_at = tf.convert_to_tensor(self.written_at)
         kept = tf.concat([tf.zeros_like(moved[:1]), displacements], 0)
         slots = tf.argmin(squared_euclidean(moved, kept), axis=1, output_type=tf.int32) - 1
         new = slots < 0
         oldest = tf.argsort(written_at, stable=True)
-        order = (tf.cumsum(tf.cast(new, tf.int32)) - 1) % self.memory_size
+        order = (tf.cumsum(tf.cast(new, tf.int32)) - 1) % self.size
         slots = tf.where(new, tf.gather(oldest, order), slots)
         old = tf.gather(displacements, slots)
-        values = tf.where(new[:, None], moved, old + self.write_rate * (moved - old))
-        values = tf.math.unsorted_segment_mean(values, slots, self.memory_size)
-        hits = tf.math.unsorted_segment_sum(tf.ones_like(slots), slots, self.memory_size) > 0
-        now = tf.cast(self.optimizer.iterations, written_at.dtype)
+        values = tf.where(new[:, None], moved, old + write_rate * (moved - old))
+        values = tf.math.unsorted_segment_mean(values, slots, self.size)
+        hits = tf.math.unsorted_segment_sum(tf.ones_like(slots), slots, self.size) > 0
         displacements = tf.where(hits[:, None], values, displacements)
-        return displacements, tf.where(hits, now, written_at)
+        return displacements, tf.where(hits, tf.cast(now, written_at.dtype), written_at)

@@ -4,8 +4,8 @@ import keras
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer
+from tfmeta.engine.outer_gradient import Displacement
 from tfmeta.learners.gradient.base import GradientLearner
-from tfmeta.types import Examples
 
 
 @keras.saving.register_keras_serializable("tfmeta")
@@ -47,6 +47,7 @@ class Reptile(GradientLearner):
     """
 
     takes_first_order = False
+    outer_gradient = Displacement()
 
     def __init__(
         self,
@@ -82,14 +83,13 @@ class Reptile(GradientLearner):
         batches = -(-rows // self.inner_batch_size)
         return tf.nest.map_structure(lambda t: t[step % batches :: batches], examples)
 
-    def outer_gradients(self, episodes):
-        def task(element):
-            episode, seeds = element
-            everything = [tf.concat(pair, 0) for pair in zip(*episode, strict=True)]
-            episode = episode._replace(support=Examples(*everything))
-            result, adapted = self.run_task(episode, seeds, training=True)
-            start = self.network_weights()
-            return result, [w - new for w, new in zip(start, adapted.weights, strict=True)]
+    def steps_are_alike(self):
+        return self.inner_batch_size is None
 
-        results, moved = self.map_tasks(task, self.with_seeds(episodes))
-        return self.with_penalty(results, [tf.reduce_mean(m, 0) for m in moved])
+    def score_task(self, episode, training):
+        if training:  # all examples of the task are there to learn from
+            pairs = zip(*map(tf.nest.flatten, episode), strict=True)
+            everything = [tf.concat(pair, axis=0) for pair in pairs]
+            support = tf.nest.pack_sequence_as(episode.support, everything)
+            episode = episode._replace(support=support)
+        return super().score_task(episode, training)

@@ -1,0 +1,36 @@
+"""Every private name of TensorFlow that tfmeta uses, each with its reason.
+
+A TensorFlow that lacks one of them is no error: tasks then run one after another
+(`tfmeta.backend.batching`), and formulas as TensorFlow's own operations. `missing()` says what.
+"""
+
+try:
+    # `tf.vectorized_map` opens a function of its own under XLA, whose shapes must be known to XLA:
+    # it then takes the weights for constants, and compiles again whenever they change. This is the
+    # same conversion in the caller's graph.
+    from tensorflow.python.ops.parallel_for.control_flow_ops import _pfor_impl as vectorize
+
+    # How one operation of a task becomes one of all tasks: the registry of converters, what they
+    # return, the class that converts a function's operations, and a copy of an operation.
+    from tensorflow.python.ops.parallel_for.pfor import (
+        ConversionNotImplementedError,
+        PFor,
+        wrap,
+    )
+    from tensorflow.python.ops.parallel_for.pfor import _create_op as create_op
+    from tensorflow.python.ops.parallel_for.pfor import _pfor_converter_registry as converters
+except ImportError:
+    vectorize = ConversionNotImplementedError = PFor = wrap = create_op = converters = None
+
+try:
+    # A formula that XLA compiles is not for a tape to look into: `tf.custom_gradient` around it has
+    # its derivative.
+    from tensorflow.python.eager.record import stop_recording
+except ImportError:
+    stop_recording = None
+
+
+def missing():
+    """Names that this TensorFlow lacks, a list."""
+    names = {"vectorize": vectorize, "converters": converters, "stop_recording": stop_recording}
+    return [name for name, value in names.items() if value is None]

@@ -1,0 +1,137 @@
+"""Keras's entry points for episodes: everything is checked before the first step."""
+
+import keras
+import tensorflow as tf
+
+from tfmeta.backend.task_layers import kernel_layers
+from tfmeta.engine import episode_checks, finite, losses, resume
+from tfmeta.engine import learner_checks as checks
+from tfmeta.engine.metrics import BeforeAdaptation, are_built, build_metrics
+from tfmeta.engine.task import computes_in_float16, run_task
+
+
+def compile(learner, keras_compile, optimizer, loss, metrics, kwargs):
+    """`MetaModel.compile`; the first is the learner, the second Keras's own method."""
+    weighted = kwargs.pop("weighted_metrics", None)
+    if weighted is not None and metrics is not None:
+        raise ValueError(
+            "Expected `metrics` alone: the mask weighs them already. Received: metrics and "
+            "weighted_metrics. Put all of them into metrics."
+        )
+    metrics = metrics if weighted is None else weighted  # a reloaded learner has the latter
+    learner.query_loss = losses.as_loss(loss)
+    learner.before_adaptation = BeforeAdaptation(metrics)
+    if kwargs.get("jit_compile", "auto") == "auto":
+        kwargs["jit_compile"] = _suits_xla(learner, kwargs.get("run_eagerly"))
+    if computes_in_float16(learner) and kwargs.get("auto_scale_loss", True):
+        # Keras does it if the policy is the learner's own, not only its network's.
+        optimizer = _with_loss_scale(keras.optimizers.get(optimizer))
+    # Keras gives sample weights, here the mask, to weighted metrics only.
+    keras_compile(optimizer=optimizer, loss=loss, weighted_metrics=metrics, **kwargs)
+    learner.first_bad_loss = finite.FirstBadLoss() if learner.jit_compile else None
+
+
+def _suits_xla(learner, run_eagerly):
+    layers = learner.inner_network()._flatten_layers()
+    return (
+        not (run_eagerly or tf.config.functions_run_eagerly())
+        and learner.supports_masks
+        and learner.distribute_strategy.num_replicas_in_sync == 1
+        and all(layer.supports_jit for layer in layers)
+        and not kernel_layers(layers)
+    )
+
+
+def _with_loss_scale(optimizer):
+    kind = keras.optimizers.LossScaleOptimizer
+    return optimizer if isinstance(optimizer, kind) else kind(optimizer)
+
+
+def fit(learner, keras_fit, x, y, steps_per_epoch, kwargs):
+    """`MetaModel.fit`."""
+    episode_checks.check_no_targets(y, "fit")
+    _check(learner, x, steps_per_epoch, "fit", "steps_per_epoch")
+    validation_data = kwargs["validation_data"]
+    if validation_data is not None:
+        _check(learner, validation_data, kwargs.get("validation_steps"), "fit", "validation_steps")
+    _build_optimizer(learner)
+    kwargs.setdefault("shuffle", False)  # Keras warns of True for a tf.data.Dataset
+    x, callbacks = resume.after_restore(learner, x, _as_list(kwargs.pop("callbacks", None)))
+    callbacks = finite.callbacks_with_stop(learner, callbacks)
+    with finite.readable_errors():
+        return keras_fit(x, steps_per_epoch=steps_per_epoch, callbacks=callbacks, **kwargs)
+
+
+def evaluate(learner, keras_evaluate, x, y, steps, kwargs):
+    """`MetaModel.evaluate`."""
+    episode_checks.check_no_targets(y, "evaluate")
+    if not kwargs.get("_use_cached_eval_dataset"):  # inside `fit`, which has checked
+        _check(learner, x, steps, "evaluate", "steps")
+    callbacks = finite.callbacks_with_stop(learner, _as_list(kwargs.pop("callbacks", None)))
+    with finite.readable_errors():
+        return keras_evaluate(x, steps=steps, callbacks=callbacks, **kwargs)
+
+
+def predict(learner, keras_predict, x, steps, kwargs):
+    """`MetaModel.predict`."""
+    learner.prepare(x)
+    episode_checks.check_finite_or_steps(x, steps, "steps")
+    with finite.readable_errors():
+        return keras_predict(x, steps=steps, **kwargs)
+
+
+def on_batch(learner, keras_method, name, x, kwargs):
+    """`MetaModel.train_on_batch` and `test_on_batch`, by `name`."""
+    checks.check_compiled(learner, name)
+    episodes = episode_checks.as_meta_batch(learner, x)
+    _build_metrics(learner, tf.nest.map_structure(tf.TensorSpec.from_tensor, episodes))
+    if name == "train_on_batch":
+        _build_optimizer(learner)
+    with finite.stops_at_nan(learner):
+        return keras_method(*episodes, **kwargs)
+
+
+def _check(learner, episodes, steps, method, argument):
+    checks.check_compiled(learner, method)
+    learner.prepare(episodes)
+    episode_checks.check_finite_or_steps(episodes, steps, argument)
+    _build_metrics(learner, episodes.element_spec)
+
+
+def _build_metrics(learner, spec):
+    """Make the metrics' variables: a step that makes them is traced a second time by TensorFlow."""
+    if are_built(learner) and learner.before_adaptation.built:
+        return
+    one = tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape[1:], t.dtype), spec)
+    y, outputs = (
+        tf.zeros([size or 1 for size in s.shape], s.dtype) for s in learner.scored_specs(one)
+    )
+    with learner.distribute_strategy.scope():
+        build_metrics(learner, y, outputs)
+        learner.before_adaptation.build(y, outputs)
+
+
+def traced_specs(learner, episode):
+    """What a task scores, `(y, outputs)`, by tracing it for specs of its `Episode`."""
+
+    def scored(episode):
+        result = run_task(learner, episode, (), training=False)
+        return result.y, result.outputs
+
+    return tf.function(scored, autograph=False).get_concrete_function(episode).structured_outputs
+
+
+def _build_optimizer(learner):
+    if not learner.optimizer.built:
+        with learner.distribute_strategy.scope():
+            learner.optimizer.build(learner.trainable_variables)
+
+
+def _as_list(callbacks):
+    """What Keras takes for callbacks (None, one, several) as a list; a `CallbackList` as it is."""
+    if callbacks is None:
+        return []
+    # A CallbackList is a Callback itself: in a list, `fit` would run it inside of a second one.
+    one = isinstance(callbacks, keras.callbacks.Callback)
+    one = one and not isinstance(callbacks, keras.callbacks.CallbackList)
+    return [callbacks] if one else callbacks

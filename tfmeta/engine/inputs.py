@@ -1,0 +1,108 @@
+"""What one task is given by hand: arrays or tensors, made into tensors once, at the door."""
+
+import numpy as np
+import tensorflow as tf
+
+from tfmeta.inputs import scale_images
+from tfmeta.types import Episode, Examples
+
+
+def network_dtype(learner):
+    """The dtype of the network's weights, which is that of its inputs."""
+    variables = learner.inner_network().variables
+    floats = [v.dtype for v in variables if "float" in str(v.dtype)]
+    return floats[0] if floats else learner.variable_dtype
+
+
+def map_nest(function, value):
+    """Apply a function to each leaf of a nest of dicts and tuples; a list is an array."""
+    if isinstance(value, dict):
+        return type(value)((key, map_nest(function, part)) for key, part in value.items())
+    if isinstance(value, tuple) and any(hasattr(part, "shape") for part in leaves(value)):
+        parts = [map_nest(function, part) for part in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
+    return function(value)
+
+
+def leaves(value):
+    """The leaves of such a nest, a list."""
+    parts = value.values() if isinstance(value, dict) else value
+    nest = isinstance(value, dict | tuple)
+    return [leaf for part in parts for leaf in leaves(part)] if nest else [value]
+
+
+def as_tensor(learner, value):
+    """Tensors of the network's dtype: floats are cast, uint8 images are scaled to 0..1."""
+    dtype = network_dtype(learner)
+
+    def convert(value):
+        if isinstance(value, np.ndarray) or not tf.is_tensor(value):
+            value = np.asarray(value)
+            if value.dtype == object:
+                raise ValueError(
+                    f"Expected an array of numbers. Received: dtype object, {value!r:.80}."
+                )
+        value = scale_images(tf.convert_to_tensor(value), dtype)
+        return tf.cast(value, dtype) if value.dtype.is_floating else value
+
+    return map_nest(convert, value)
+
+
+def as_examples(learner, support):
+    """`Examples` of tensors of one task, from tensors or arrays, with or without a mask."""
+    if isinstance(support, Episode) or not isinstance(support, Examples):
+        hint = "episode.support" if isinstance(support, Episode) else "tfmeta.Examples(x, y)"
+        raise ValueError(
+            "Expected tfmeta.Examples, the support set of one task. "
+            f"Received: {type(support).__name__}. Pass {hint}."
+        )
+    x, y = as_tensor(learner, support.x), _as_targets(learner, support.y)
+    for part in tf.nest.flatten(x):
+        ranks = part.shape.rank, y.shape.rank
+        if 0 in ranks or part.shape[0] != y.shape[0] or part.shape[0] == 0:
+            raise ValueError(
+                "Expected support.x and support.y with the same number of rows, at least one "
+                f"(shots > 0). Received: x of shape {part.shape}, y of shape {y.shape}."
+            )
+    return Examples(x, y, _as_mask(learner, y, support.mask))
+
+
+def _as_mask(learner, y, mask):
+    mask = tf.ones(tf.shape(y)[:1], tf.float32) if mask is None else mask
+    mask = tf.cast(tf.convert_to_tensor(mask), tf.float32)
+    if mask.shape.rank != 1 or not mask.shape.is_compatible_with(y.shape[:1]):
+        raise ValueError(
+            f"Expected a mask of shape [{y.shape[0]}], one number a row. Received: {mask.shape}."
+        )
+    if tf.executing_eagerly() and not tf.reduce_any(mask > 0):
+        raise ValueError("Expected a real row in the support set. Received: a mask of zeros.")
+    if tf.executing_eagerly() and learner.integer_labels:
+        check_labels(y.numpy(), None, "support.y")
+    return mask
+
+
+def _as_targets(learner, y):
+    # uint8 labels are labels, not pictures.
+    if learner.integer_labels and not tf.is_tensor(y):
+        y = np.asarray(y)
+        y = y.astype("int32") if y.dtype == np.uint8 else y
+    return as_tensor(learner, y)
+
+
+def check_labels(y, outputs, where):
+    """Class labels are integers `0..outputs-1`.
+
+    Args:
+        y: NumPy array of labels.
+        outputs: number of classes, or None if it is not known.
+        where: what `y` is called in a message.
+    """
+    if not np.issubdtype(y.dtype, np.integer):
+        raise ValueError(
+            f"Expected integer class labels in {where}. Received: dtype {y.dtype}. Use "
+            'y.astype("int32"), or a loss for these targets.'
+        )
+    wanted = "0..ways-1" if outputs is None else f"0..{outputs - 1}, one for each output"
+    if y.size and (y.min() < 0 or (outputs is not None and y.max() >= outputs)):
+        received = y.min() if y.min() < 0 else y.max()
+        raise ValueError(f"Expected class labels {wanted}. Received: {received} in {where}.")
