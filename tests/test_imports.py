@@ -12,20 +12,25 @@ PACKAGE = pathlib.Path(tfmeta.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 GOLDEN = pathlib.Path(__file__).parent / "golden" / "public_names.json"
 
+VALUES = {"types", "arguments", "inputs"}
 # Each group may import these, and itself.
 ALLOWED = {
     "version": set(),
     "types": set(),
+    "arguments": set(),
+    "inputs": {"types"},
     "networks": set(),
-    "ops": {"types"},
-    "inner": {"types", "ops"},
-    "learners": {"types", "ops", "inner"},
-    "datasets": {"types"},
-    "episodes": {"types"},
-    "distribution": {"types"},
-    "evaluation": {"types", "ops", "inner", "learners"},
-    "callbacks": {"types", "ops", "inner", "learners", "evaluation"},
-    "tuning": {"types", "ops", "inner", "learners", "evaluation"},
+    "backend": VALUES,
+    "ops": VALUES | {"backend"},
+    "inner": VALUES | {"backend", "ops", "version"},
+    "engine": VALUES | {"backend", "ops", "inner"},
+    "learners": VALUES | {"backend", "ops", "inner", "engine"},
+    "datasets": VALUES | {"ops"},
+    "episodes": VALUES | {"ops"},
+    "distribution": VALUES | {"ops"},
+    "evaluation": VALUES | {"backend", "ops", "inner", "engine", "learners"},
+    "callbacks": VALUES | {"backend", "ops", "inner", "engine", "learners", "evaluation"},
+    "tuning": VALUES | {"backend", "ops", "inner", "engine", "learners", "evaluation"},
 }
 
 

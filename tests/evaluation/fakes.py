@@ -9,6 +9,8 @@ from tfmeta.types import Episode, Examples
 class PixelPrototypes:
     """Nearest class mean of raw inputs, without inner steps."""
 
+    takes_inner_steps = False
+
     def __init__(self, ways):
         self.ways = ways
         self.traces = 0
@@ -26,13 +28,15 @@ class PixelPrototypes:
         x = tf.reshape(support.x, [tf.shape(support.x)[0], -1])
         return tf.linalg.matmul(member, x, transpose_a=True) / tf.reduce_sum(member, 0)[:, None]
 
-    def predict_query(self, adapted, x):
+    def predict_query(self, adapted, x, mask=None):
         x = tf.reshape(x, [tf.shape(x)[0], -1])
         return -tf.reduce_sum(tf.square(x[:, None] - adapted[None]), -1)
 
 
 class SteppingPrototypes(PixelPrototypes):
     """The same with inner steps: the means start at 0 and go half the way in each."""
+
+    takes_inner_steps = True
 
     def adapt(self, support, inner_steps=1):
         return self.adaptation_path(support, inner_steps)[-1]
@@ -57,7 +61,7 @@ class Regressor:
     def adapt(self, support):
         return tf.reduce_mean(support.y)
 
-    def predict_query(self, adapted, x):
+    def predict_query(self, adapted, x, mask=None):
         outputs = tf.fill([x.shape[0], 1], adapted)
         return outputs if self.keep_axis else outputs[:, 0]
 

@@ -6,7 +6,7 @@ import pytest
 import tasks
 import tensorflow as tf
 
-from tfmeta.backend.task_layers import fused_batch_norm
+from tfmeta.backend.task_layers import task_mode
 from tfmeta.inner import call_network
 from tfmeta.learners import MAML
 
@@ -38,7 +38,7 @@ def run(model, fused):
 
     @tf.function(autograph=False)
     def call():
-        with fused_batch_norm(fused), tf.GradientTape() as tape:
+        with task_mode(fused=fused), tf.GradientTape() as tape:
             tape.watch(weights)
             outputs, new = call_network(
                 model, weights, state, x, training=True, batch_statistics=True
@@ -94,9 +94,7 @@ def test_outer_gradient_is_the_same(transductive, first_order, monkeypatch):
         return tf.function(learner.outer_gradients, autograph=False)(episodes)
 
     results, fused = gradients()
-    monkeypatch.setattr(
-        "tfmeta.engine.task.fused_batch_norm", lambda _: fused_batch_norm(False)
-    )
+    monkeypatch.setattr("tfmeta.engine.task.kernel_layers", lambda layers: [])
     expected, plain = gradients()
     np.testing.assert_allclose(results.loss, expected.loss, rtol=1e-10)
     for a, b in zip(fused, plain, strict=True):

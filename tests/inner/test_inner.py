@@ -8,7 +8,8 @@ import tensorflow as tf
 
 from tfmeta.backend.moments import exact_moments
 from tfmeta.backend.network_facts import has_batch_norm
-from tfmeta.inner import SGD, ProximalSGD, call_network, gradient_steps
+from tfmeta.inner import SGD, call_network, gradient_steps
+from tfmeta.learners.gradient.implicit_maml import ProximalSGD
 
 
 def test_call_network_equals_the_network_and_changes_nothing():

@@ -8,6 +8,7 @@ import tensorflow as tf
 from meta_gradients import assert_gradients_of_maml, compiled, outer_gradients
 
 import tfmeta
+from tfmeta.learners.gradient.adapted_part import AllWeights
 from tfmeta.learners import (
     ALFA,
     ANIL,
@@ -167,10 +168,13 @@ def test_meta_curvature_bends_each_axis():
 
 
 def test_cavia_with_all_biases_for_its_context_is_maml_on_the_biases():
-    class OnlyBiases(MAML):
-        def adapted_positions(self):
-            weights = self.network_weights()
+    class Biases(AllWeights):
+        def positions(self, learner):
+            weights = learner.network_weights()
             return [i for i, w in enumerate(weights) if w.path.endswith("bias")]
+
+    class OnlyBiases(MAML):
+        adapted_part = Biases()
 
     episodes = tasks.regression(dtype="float64")
     network = tasks.dense(dtype="float64")

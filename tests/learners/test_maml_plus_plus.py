@@ -118,14 +118,14 @@ def test_first_order_until_its_step():
 def test_scales_are_learned_for_each_step_and_not_adapted():
     learner = images_learner()
     names = [v.path.rsplit("/", 1)[-1] for v in learner.network_weights()]
-    assert [names[i] for i in learner._scales()] == ["gamma", "beta"] * 2
-    assert not {*learner._scales()} & {*learner.adapted_positions()}
+    assert [names[i] for i in learner.adapted_part.scaled(learner)] == ["gamma", "beta"] * 2
+    assert not {*learner.adapted_part.scaled(learner)} & {*learner.adapted_positions()}
     own = learner.meta_parameters.trainable_variables[1:]
     assert [v.shape for v in own] == [(3, 3), (3, 3), (3, 4), (3, 4)]
     learner.fit(tasks.dataset(tasks.images(), 3), verbose=0)
     assert all(np.ptp(v.numpy(), axis=0).max() > 0 for v in own)
     adapted = learner.adapt(tasks.one(tasks.images().support))
-    for position, variable in zip(learner._scales(), own, strict=True):
+    for position, variable in zip(learner.adapted_part.scaled(learner), own, strict=True):
         np.testing.assert_array_equal(adapted.weights[position], variable[-1])
 
 
@@ -135,7 +135,7 @@ def test_query_examples_meet_the_moving_statistics_of_their_step():
     moving = [v.numpy() for v in learner.meta_parameters.non_trainable_variables]
     assert [v.shape for v in moving] == [(4, 3), (4, 3), (4, 4), (4, 4)]
     adapted = learner.adapt(tasks.one(episodes.support))
-    found = [adapted.state[i] for i in learner._statistics()]
+    found = [adapted.state[i] for i in learner.adapted_part.averaged(learner)]
     for values, state in zip(moving, found, strict=True):
         np.testing.assert_array_equal(state, values[-1])
         assert np.all(np.ptp(values, axis=0) > 0)
@@ -148,7 +148,7 @@ def test_query_examples_meet_the_moving_statistics_of_their_step():
     _, state = learner.run_network(adapted.weights, adapted.state, x, False, True)
     other = learner.adapt(tasks.one(episodes.support, 1))
     _, second = learner.run_network(other.weights, other.state, episodes.query.x[1], False, True)
-    first = learner._statistics()[0]
+    first = learner.adapted_part.averaged(learner)[0]
     np.testing.assert_allclose(found[0], (state[first] + second[first]) / 2, rtol=0.05, atol=0.02)
 
 

@@ -77,16 +77,17 @@ def test_writes_new_tasks_to_the_oldest_slots_and_moves_the_nearest():
     learner = line(memory_size=3, write_rate=0.25)
     fill(learner, [[1.0, 0.0], [0.0, 1.0], [-2.0, 0.0]])
     learner.meta_parameters.variables[1].assign([5, 2, 3])
-    learner.optimizer.iterations.assign(9)
     # Nearest to the first slot; to none; to the first slot.
-    kept, times = learner._written(tf.constant([[1.4, 0.0], [0.1, 0.1], [1.0, 0.4]]))
+    moved = tf.constant([[1.4, 0.0], [0.1, 0.1], [1.0, 0.4]])
+    kept, times = learner.adapted_part.written(moved, learner.write_rate, 9)
     np.testing.assert_allclose(kept, [[1.05, 0.05], [0.1, 0.1], [-2.0, 0.0]], rtol=1e-6)
     np.testing.assert_array_equal(times, [9, 9, 3])
 
 
 def test_more_new_tasks_than_slots_share_them():
     learner = line(memory_size=2)
-    kept, _ = learner._written(tf.constant([[1.0, 0.0], [0.0, 1.0], [0.0, 2.0]]))
+    moved = tf.constant([[1.0, 0.0], [0.0, 1.0], [0.0, 2.0]])
+    kept, _ = learner.adapted_part.written(moved, learner.write_rate, 0)
     np.testing.assert_allclose(kept, [[0.5, 1.0], [0.0, 1.0]])
 
 

@@ -48,6 +48,12 @@ def _symbolic(part):
     return keras.KerasTensor(tuple(part.shape), dtype=tf.as_dtype(part.dtype).name)
 
 
+def network_input_shape(network):
+    """Of a built network, `(None, ...)` or a nest of such."""
+    shape = getattr(network, "input_shape", None)  # a subclassed network has none
+    return shape or network.get_build_config()["input_shape"]
+
+
 def symbolic_rows(x, skip):
     """Symbolic inputs `(None, ...)` like x, a nest of anything `[..., features]` with a dtype.
 

@@ -3,8 +3,9 @@
 import keras
 import tensorflow as tf
 
+from tfmeta.backend.many_steps import in_one_program
 from tfmeta.backend.task_layers import kernel_layers
-from tfmeta.engine import episode_checks, finite, losses, resume
+from tfmeta.engine import episode_checks, finite, losses, phases, resume
 from tfmeta.engine import learner_checks as checks
 from tfmeta.engine.metrics import BeforeAdaptation, are_built, build_metrics
 from tfmeta.engine.task import computes_in_float16, run_task
@@ -89,6 +90,31 @@ def on_batch(learner, keras_method, name, x, kwargs):
         _build_optimizer(learner)
     with finite.stops_at_nan(learner):
         return keras_method(*episodes, **kwargs)
+
+
+def make_train_function(learner, keras_make, force):
+    """`MetaModel.make_train_function`: traced by phase, many steps in one program under XLA."""
+    if learner.train_function is not None and not force:
+        return learner.train_function
+
+    def one_phase():
+        current = learner.train_function
+        keras_make(force=True)
+        made = in_one_program(learner, learner.train_step, learner.train_function)
+        learner.train_function = current  # Keras has put its own there
+        return made
+
+    by_phase = bool(learner.phase_ends())
+    learner.train_function = phases.by_phase(learner, one_phase) if by_phase else one_phase()
+    return learner.train_function
+
+
+def make_test_function(learner, keras_make, force):
+    """`MetaModel.make_test_function`: many steps in one program under XLA."""
+    if learner.test_function is None or force:
+        keras_make(force)
+        learner.test_function = in_one_program(learner, learner.test_step, learner.test_function)
+    return learner.test_function
 
 
 def _check(learner, episodes, steps, method, argument):

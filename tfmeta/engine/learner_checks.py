@@ -18,6 +18,14 @@ def check_network(network, cls):
         )
 
 
+def no_network(cls):
+    """The error for a learner with neither a network nor layers of its own."""
+    return NotImplementedError(
+        f"Expected a network: {cls.__name__}(network), or a subclass with layers in "
+        "`__init__` and a method `call(self, x)`. Received: neither."
+    )
+
+
 def check_compiled(learner, method):
     """`fit` and `evaluate` need a loss that fits the network."""
     name = type(learner).__name__

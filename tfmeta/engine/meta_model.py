@@ -4,8 +4,7 @@ import keras
 import tensorflow as tf
 
 from tfmeta.backend.batching import MODES
-from tfmeta.backend.many_steps import in_one_program
-from tfmeta.engine import building, episode_checks, fitting, losses, outer_loop, phases, saving
+from tfmeta.engine import building, episode_checks, fitting, losses, outer_loop, saving
 from tfmeta.engine import learner_checks as checks
 from tfmeta.engine import task as tasks
 from tfmeta.engine.adapted_model import AdaptedModel
@@ -26,15 +25,13 @@ class MetaModel(keras.Model, metaclass=saving.ReadyAfterInit):
     A learner is made from a network, `MAML(network)`, or by subclassing, with layers in
     `__init__` and a `call(self, x)`: the learner's own layers are then the network. A new method
     is a subclass of `MetaModel` with its own `adapt` and `predict_query`, both pure functions
-    of tensors of one task, and with a `score_task` of its own where its loss is. `compile`, `fit`,
-    `evaluate`, `predict`, callbacks and saving are Keras's own, over a `tf.data.Dataset` of
-    meta-batched `tfmeta.Episode`.
+    of tensors of one task, with a `score_task` of its own where its loss is, and with what is true
+    of it declared as attributes of the class. `compile`, `fit`, `evaluate`, `predict`, callbacks
+    and saving are Keras's own, over a `tf.data.Dataset` of meta-batched `tfmeta.Episode`.
 
     The outer loss is the mean over tasks of the compiled loss on the query set, plus the
     network's weight regularisers. `fit` reports it and the compiled metrics after adaptation
     and, for learners that start from a usable network, before it (`loss_before`, ...).
-
-    A subclass declares, as attributes of the class, what is true of its method: see below.
 
     Args:
         network: a `keras.Model` that maps inputs to outputs, or None for a subclass with `call`.
@@ -53,7 +50,7 @@ class MetaModel(keras.Model, metaclass=saving.ReadyAfterInit):
     transductive = False
     #: True if the order of the support rows matters.
     order_matters = False
-    #: True if `adapt(support, inner_steps=...)` and `adaptation_path` take steps on a loss.
+    #: True if there are `adapt(support, inner_steps=...)` and `adaptation_path`.
     takes_inner_steps = False
     #: True if episodes alone do not make a usable learner.
     needs_pretraining = False
@@ -140,6 +137,10 @@ class MetaModel(keras.Model, metaclass=saving.ReadyAfterInit):
         """The layers that each task runs on weights of its own: none, unless `adapt` makes some."""
         return []
 
+    def is_transductive(self):
+        """True if, with this network, a query example's prediction depends on the others."""
+        return self.transductive
+
     def phase_ends(self):
         """The outer steps at which training changes (`tfmeta.engine.phases`), a sequence."""
         return ()
@@ -153,10 +154,7 @@ class MetaModel(keras.Model, metaclass=saving.ReadyAfterInit):
     def call(self, x, training=None):
         """Outputs of the network before any adaptation, `[rows, ...]`."""
         if self.network is None:
-            raise NotImplementedError(
-                f"Expected a network: {type(self).__name__}(network), or a subclass with layers in "
-                "`__init__` and a method `call(self, x)`. Received: neither."
-            )
+            raise checks.no_network(type(self))
         return self.network(x, training=training)
 
     def build(self, input_shape):
@@ -183,24 +181,15 @@ class MetaModel(keras.Model, metaclass=saving.ReadyAfterInit):
         self.__dict__["_built_on"] = episode
 
     def build_on_network(self):
-        """Make the weights, if the network was built by a call of its own."""
+        """Make what is left to make, if the network was built by a call of its own."""
         if self.network is not None and self.network.built and not self.built:
-            self.build(self.network_input_shape())
-
-    def network_input_shape(self):
-        """Of a built network, `(None, ...)`."""
-        shape = getattr(self.network, "input_shape", None)  # a subclassed network has none
-        return shape or self.network.get_build_config()["input_shape"]
+            self.build(building.network_input_shape(self.network))
 
     def adapted_model(self, support):
-        """A Keras model for one task, to predict with, save and serve.
+        """A Keras model for the task of a support set, to predict with, save and serve.
 
-        Args:
-            support: `Examples` of the task.
-
-        Returns:
-            A `keras.Model` that maps query inputs `[M, ...]` to outputs. It takes what the
-            network takes: images as floats 0..1, not uint8.
+        It maps query inputs `[M, ...]` to outputs, and takes what the network takes: images as
+        floats 0..1, not uint8.
         """
         return AdaptedModel.of(self, support)
 
@@ -222,11 +211,7 @@ class MetaModel(keras.Model, metaclass=saving.ReadyAfterInit):
         return False
 
     def check_episodes(self, first):
-        """Raise a ValueError if episodes do not fit this learner.
-
-        Args:
-            first: the first meta-batch, an `Episode` of NumPy arrays `[B, rows, ...]`.
-        """
+        """Raise a ValueError if the first meta-batch, NumPy arrays, does not fit the learner."""
 
     def scored_specs(self, episode):
         """Specs of what `score_task` scores, `(y, outputs)`, for specs of one task's `Episode`."""
@@ -235,19 +220,12 @@ class MetaModel(keras.Model, metaclass=saving.ReadyAfterInit):
     # Keras's training loop.
 
     def map_tasks(self, function, elements):
-        """Apply a function to each task of a nest of tensors `[B, ...]`, batched as suits it."""
+        """Apply a function to each task of a nest of tensors `[B, ...]`."""
         return tasks.map_over_tasks(self, function, elements)
 
     def outer_gradients(self, episodes):
-        """Results of every task, and the gradient of their mean objective.
-
-        Args:
-            episodes: a meta-batch, `Episode` of tensors `[B, rows, ...]`.
-
-        Returns:
-            `(results, gradients)`: a `TaskResult` `[B, ...]`, one gradient a trainable variable.
-        """
-        return outer_loop.outer_gradients(self, episodes)[:2]
+        """Of a meta-batch: a `TaskResult` `[B, ...]`, one outer gradient a trainable variable."""
+        return outer_loop.results_and_gradients(self, episodes)
 
     def train_step(self, episodes):
         return outer_loop.train_step(self, episodes)
@@ -259,26 +237,10 @@ class MetaModel(keras.Model, metaclass=saving.ReadyAfterInit):
         return outer_loop.predict_step(self, episodes)
 
     def make_train_function(self, force=False):
-        if self.train_function is not None and not force:
-            return self.train_function
-        make = super().make_train_function
-
-        def one_phase():
-            current = self.train_function
-            make(force=True)
-            made = in_one_program(self, self.train_step, self.train_function)
-            self.train_function = current  # Keras has put its own there
-            return made
-
-        function = phases.by_phase(self, one_phase) if self.phase_ends() else one_phase()
-        self.train_function = function
-        return function
+        return fitting.make_train_function(self, super().make_train_function, force)
 
     def make_test_function(self, force=False):
-        if self.test_function is None or force:
-            super().make_test_function(force)
-            self.test_function = in_one_program(self, self.test_step, self.test_function)
-        return self.test_function
+        return fitting.make_test_function(self, super().make_test_function, force)
 
     def compile(self, optimizer="adam", loss=None, metrics=None, **kwargs):
         """As `keras.Model.compile`. `loss` takes one Keras loss; metrics count real rows only.
@@ -296,14 +258,7 @@ class MetaModel(keras.Model, metaclass=saving.ReadyAfterInit):
             self.optimizer.build(self.trainable_variables)
 
     def prepare(self, episodes):
-        """Check a data set of episodes against this learner, and build what is not built yet.
-
-        Args:
-            episodes: a `tf.data.Dataset` of meta-batched `Episode`.
-
-        Raises:
-            ValueError: what was expected, what came, and what to change.
-        """
+        """Check a `tf.data.Dataset` of episodes, with a ValueError, and build what is not built."""
         episode_checks.prepare(self, episodes)
 
     def fit(
@@ -322,10 +277,7 @@ class MetaModel(keras.Model, metaclass=saving.ReadyAfterInit):
         return fitting.evaluate(self, super().evaluate, x, y, steps, kwargs)
 
     def predict(self, x, *, steps=None, **kwargs):
-        """Query outputs of every episode after adaptation, `[episodes, M, ...]`.
-
-        To predict with one adapted task: `learner.adapted_model(support).predict(x)`.
-        """
+        """Query outputs of every episode after adaptation, `[episodes, M, ...]`."""
         return fitting.predict(self, super().predict, x, steps, kwargs)
 
     def train_on_batch(self, x, **kwargs):
@@ -337,7 +289,7 @@ class MetaModel(keras.Model, metaclass=saving.ReadyAfterInit):
         return fitting.on_batch(self, super().test_on_batch, "test_on_batch", x, kwargs)
 
     def predict_on_batch(self, x):
-        """Query outputs of one meta-batch, an `Episode` of arrays `[B, rows, ...]`."""
+        """Query outputs of one meta-batch, as in `train_on_batch`."""
         episodes = episode_checks.as_meta_batch(self, x)
         return self.predict(tf.data.Dataset.from_tensors(episodes), verbose=0)
 
@@ -358,7 +310,8 @@ class MetaModel(keras.Model, metaclass=saving.ReadyAfterInit):
 
     def __setattr__(self, name, value):
         # The first value is the constructor's, which is recorded where the caller gave it.
-        changed = name in self.__dict__ and name in saving.argument_names(type(self))
+        known = name in self.__dict__ or "_is_ready" in self.__dict__
+        changed = known and name in saving.argument_names(type(self))
         super().__setattr__(name, value)
         if changed:
             saving.argument_changed(self, name, value)

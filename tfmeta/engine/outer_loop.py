@@ -38,6 +38,11 @@ def outer_gradients(learner, episodes):
     return *_with_penalty(learner, results, gradients), merges
 
 
+def results_and_gradients(learner, episodes):
+    """The first two of `outer_gradients`, in the phase of training that the learner is in."""
+    return phases.run(learner, lambda: outer_gradients(learner, episodes)[:2])
+
+
 def _with_penalty(learner, results, gradients):
     """Results and outer gradients, the network's weight regularisers added."""
     if not learner.losses:

@@ -31,6 +31,7 @@ class ReadyAfterInit(type(keras.Model)):
     def __call__(cls, *args, **kwargs):
         learner = super().__call__(*args, **kwargs)
         learner.ready()
+        learner.__dict__["_is_ready"] = True
         return learner
 
 

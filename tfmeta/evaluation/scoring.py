@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer
-from tfmeta.backend.network_facts import has_batch_norm
+from tfmeta.engine.meta_model import MetaModel
 from tfmeta.evaluation.report import EvaluationReport, ScoreCurve
 
 
@@ -46,7 +46,7 @@ def evaluate_episodes(learner, episodes, count=600, *, score=None, inner_steps=N
     def task_score(episode):
         adapted = learner.adapt(episode.support, **options)
         query = episode.query
-        return score(query.y, learner.predict_query(adapted, query.x), query.mask)
+        return score(query.y, learner.predict_query(adapted, query.x, mask=query.mask), query.mask)
 
     scores = _score_episodes(learner, episodes, count, task_score, verbose)
     return EvaluationReport(scores, score.name, _is_transductive(learner))
@@ -74,7 +74,7 @@ def score_curve(learner, episodes, inner_steps=10, count=600, score=None, verbos
         ValueError: the learner has no inner steps; the dataset ends before `count`.
         FloatingPointError: a score is not finite.
     """
-    if not hasattr(learner, "adaptation_path"):
+    if not learner.takes_inner_steps:
         raise ValueError(
             "Expected a learner with inner steps, such as tfmeta.learners.MAML. Received: "
             f"{type(learner).__name__}, which has no method adaptation_path; use evaluate_episodes."
@@ -86,7 +86,10 @@ def score_curve(learner, episodes, inner_steps=10, count=600, score=None, verbos
         path = learner.adaptation_path(episode.support, inner_steps)
         query = episode.query
         return tf.stack(
-            [score(query.y, learner.predict_query(a, query.x), query.mask) for a in path]
+            [
+                score(query.y, learner.predict_query(a, query.x, mask=query.mask), query.mask)
+                for a in path
+            ]
         )
 
     scores = _score_episodes(learner, episodes, count, task_scores, verbose)
@@ -126,8 +129,8 @@ def _score_episodes(learner, episodes, count, task_scores, verbose):
 
 
 def _is_transductive(learner):
-    """Whether query examples are normalised by one another: without such layers they are not."""
-    return getattr(learner, "transductive", False) and has_batch_norm(learner.inner_network())
+    """Whether the prediction for a query example depends on the others."""
+    return isinstance(learner, MetaModel) and learner.is_transductive()
 
 
 class _Score:

@@ -48,8 +48,11 @@ def gradient_steps(
         UnreachedWeights: the support loss does not depend on a weight.
     """
 
+    def gradients_at(t, weights, state):
+        return _loss_and_gradients(loss_fn, weights, state, t, loss_scale)
+
     def step(t, weights, slots, state):
-        loss, gradients, state = _loss_and_gradients(loss_fn, weights, state, t, loss_scale)
+        loss, gradients, state = gradients_at(t, weights, state)
         if first_order:
             gradients = [tf.stop_gradient(g) for g in gradients]
         weights, slots = rule.update(gradients, weights, slots, t)
@@ -58,8 +61,13 @@ def gradient_steps(
     slots = rule.init(weights)
     if rolled and steps > 0:
         return _in_one_loop(step, weights, slots, state, steps)
-    once = alike and steps > 1 and not tf.executing_eagerly()
-    one = _traced_once(step, weights, slots, state) if once else step
+    one = step
+    if alike and steps > 1 and not tf.executing_eagerly():
+        if first_order:
+            # Nothing goes back through it: the outer tape must not even look.
+            gradients_at = _of_constants(_traced_once(gradients_at, weights, state))
+        else:
+            one = _traced_once(step, weights, slots, state)
     one = one if checkpoint is None or first_order else checkpoint(one)
     path, states, losses = [weights], [state], []
     for t in range(steps):
@@ -69,6 +77,13 @@ def gradient_steps(
         states.append(state)
         losses.append(loss)
     return path, states, losses
+
+
+def _of_constants(function):
+    def call(t, *arguments):
+        return function(t, *tf.nest.map_structure(tf.stop_gradient, arguments))
+
+    return call
 
 
 def _loss_and_gradients(loss_fn, weights, state, t, loss_scale):

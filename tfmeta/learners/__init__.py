@@ -1,10 +1,12 @@
 """The catalogue: one algorithm a file."""
 
 from tfmeta.engine.meta_model import MetaModel
+from tfmeta.learners.context.cnp import CNP
 from tfmeta.learners.embedding.base import EmbeddingLearner
 from tfmeta.learners.embedding.baseline import Baseline
 from tfmeta.learners.embedding.baseline_plus_plus import BaselinePlusPlus
 from tfmeta.learners.embedding.protonet import ProtoNet
+from tfmeta.learners.embedding.r2d2 import R2D2
 from tfmeta.learners.embedding.simple_shot import SimpleShot
 from tfmeta.learners.gradient.alfa import ALFA
 from tfmeta.learners.gradient.anil import ANIL

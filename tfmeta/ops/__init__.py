@@ -3,5 +3,6 @@
 from tfmeta.backend.map_tasks import map_gradients, map_tasks
 from tfmeta.ops.distances import squared_euclidean
 from tfmeta.ops.prototypes import class_means
+from tfmeta.ops.ridge import ridge
 
-__all__ = ["class_means", "map_gradients", "map_tasks", "squared_euclidean"]
+__all__ = ["class_means", "map_gradients", "map_tasks", "ridge", "squared_euclidean"]

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfmeta.engine.building import network_inputs
+from tfmeta.engine.building import network_input_shape, network_inputs
 from tfmeta.inputs import as_inputs
 from tfmeta.learners.embedding.base import EmbeddingLearner
 from tfmeta.learners.embedding.protonet import Prototypes
@@ -62,7 +62,7 @@ class SimpleShot(EmbeddingLearner):
 
     def ready(self):
         if self.built:
-            self.build(self.network_input_shape())
+            self.build(network_input_shape(self.network))
 
     @classmethod
     def search_space(cls, hp):

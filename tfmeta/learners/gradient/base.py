@@ -102,8 +102,11 @@ class GradientLearner(MetaModel):
             self.adapted_part.make(self)
         weights, rule = self.network_weights(), self.make_rule()
         rule.make([weights[i] for i in self.adapted_positions()])
-        rule.built = True
-        self.rule = rule
+        if rule.weights:
+            rule.built = True
+            self.rule = rule
+        else:  # nothing for Keras to keep, and free to be made anew when an argument changes
+            self.__dict__["rule"] = rule
         made_for = tuple(self.weights_with_parameters())
         object.__setattr__(self, "_made_for", lambda: made_for)  # hidden from Keras
 
@@ -113,7 +116,7 @@ class GradientLearner(MetaModel):
 
     def arguments_changed(self):
         if self.rule is not None and not self.rule.weights:
-            self.rule = self.make_rule()
+            self.__dict__["rule"] = self.make_rule()
 
     def __setattr__(self, name, value):
         check = _CHECKS.get(name)
@@ -217,6 +220,10 @@ class GradientLearner(MetaModel):
             Tensors in the place of the network's `non_trainable_variables`.
         """
         return inner_loop.support_statistics(self, weights, state, support, training)
+
+    def is_transductive(self):
+        # It is BatchNormalization that looks at the other query examples.
+        return self.transductive and has_batch_norm(self.inner_network())
 
     def minibatch(self, examples, step):
         """The rows that an inner step sees: all of the support set."""

@@ -29,7 +29,7 @@ def check_inner_steps(learner, steps, weights):
 
 def check_fixed_arguments(learner, name, value):
     """An argument that parameters were made for does not change."""
-    made = learner.__dict__.get("rule") is not None and name in learner.__dict__
+    made = learner.__dict__.get("rule") is not None
     if made and name in learner.fixed_arguments() and value != getattr(learner, name):
         raise ValueError(
             f"Expected {name} to stay {getattr(learner, name)!r}: {type(learner).__name__} has "

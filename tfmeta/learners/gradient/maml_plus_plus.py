@@ -1,6 +1,7 @@
 """MAML++: what makes MAML with several inner steps train steadily."""
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfmeta.arguments import check_flag, check_integer
@@ -199,9 +200,10 @@ class RatesOfEachStep(Rule):
         self.rates = self.add_weight(
             shape=(self.steps, max(self.owners) + 1),
             dtype=weights[0].dtype,
-            initializer=keras.initializers.Constant(self.first),
+            initializer="zeros",
             name="rates",
         )
+        self.rates.assign(np.full(self.rates.shape, self.first))
 
     def update(self, gradients, weights, slots, step):
         rates = tf.gather(tf.convert_to_tensor(self.rates), step)

@@ -1,6 +1,7 @@
 """Meta-SGD: learn the initialisation, and a learning rate for each of its numbers."""
 
 import keras
+import numpy as np
 
 from tfmeta.inner import Rule
 from tfmeta.learners.gradient.base import GradientLearner
@@ -58,11 +59,12 @@ class LearnedRates(Rule):
         self.first = first
 
     def make(self, weights):
-        constant = keras.initializers.Constant(self.first)
         self.rates = [
-            self.add_weight(shape=w.shape, dtype=w.dtype, initializer=constant, name=f"rate_{i}")
+            self.add_weight(shape=w.shape, dtype=w.dtype, initializer="zeros", name=f"rate_{i}")
             for i, w in enumerate(weights)
         ]
+        for rate in self.rates:  # in float64, too, where a constant initialiser gives 32 bits
+            rate.assign(np.full(rate.shape, self.first))
 
     def update(self, gradients, weights, slots, step):
         steps = zip(weights, self.rates, gradients, strict=True)

@@ -1,0 +1,1 @@
+"""Learners that read a support set as it is: its points are a context to condition on."""
