@@ -60,7 +60,7 @@ class StepSizes(Rule):
     """A learned step size for each weight."""
 
     def make(self, weights):
-        initializer = keras.initializers.Constant(0.1)
+        initializer = keras.initializers.Constant(0.02)
         self.rates = self.add_weight(shape=(len(weights),), initializer=initializer, name="rates")
 
     def update(self, gradients, weights, slots, step):
@@ -87,7 +87,9 @@ class RuleOnNewWeights(tfmeta.MetaModel):
         return self.network.layers
 
     def adapt(self, support):
-        start = [keras.random.normal(w.shape, seed=self.seeds) for w in self.network.weights]
+        start = [
+            keras.random.normal(w.shape, 0.0, 0.5, seed=self.seeds) for w in self.network.weights
+        ]
         return steps(self.network, start, support, self.rule, self.count, self.task_loss)
 
     def predict_query(self, adapted, x):
@@ -177,15 +179,21 @@ METHODS = {
 
 def compiled(learner, **kwargs):
     loss = None if learner.has_own_loss else "mse"
-    learner.compile(keras.optimizers.Adam(0.01), loss, metrics=["mae"], **kwargs)
+    learner.compile(
+        keras.optimizers.SGD(0.02, momentum=0.9, global_clipnorm=1.0),
+        loss,
+        metrics=["mae"],
+        **kwargs,
+    )
     return learner
 
 
-def method(name, jit_compile=False, **kwargs):
+def method(name, jit_compile=False, run_eagerly=False, **kwargs):
     """A compiled learner with the same weights at each call, and a meta-batch for it."""
     make, episodes = METHODS[name]
     keras.utils.set_random_seed(0)
-    return compiled(make(**kwargs), jit_compile=jit_compile), episodes()
+    learner = compiled(make(**kwargs), jit_compile=jit_compile, run_eagerly=run_eagerly)
+    return learner, episodes()
 
 
 def predict(learner, episodes):
@@ -209,14 +217,17 @@ def test_it_trains(name):
 
 
 @pytest.mark.parametrize("name", METHODS)
-@pytest.mark.parametrize("way", [{"task_batching": "loop"}, {"jit_compile": True}, "eagerly"])
-def test_every_way_to_run_it_gives_the_same_weights(name, way):
-    learner, episodes = method(name)
-    other, _ = method(name, **({} if way == "eagerly" else way))
-    other.run_eagerly = way == "eagerly"
-    for one in (learner, other):
-        one.fit(tasks.dataset(episodes, 2), verbose=0)
-    assert_equal_weights(learner, other, rtol=1e-3, atol=1e-4)
+def test_every_way_to_run_it_gives_the_same_weights(name):
+    ways = [{}, {"run_eagerly": True}, {"task_batching": "loop"}]
+    if name == "order":  # XLA draws other random numbers from the same seeds
+        ways.append({"jit_compile": True})
+    found = []
+    for way in ways:
+        learner, episodes = method(name, **way)
+        learner.fit(tasks.dataset(episodes, 2), verbose=0)
+        found.append(weights(learner))
+    for other, way in zip(found[1:], ways[1:], strict=True):
+        assert_equal_weights(found[0], other, rtol=1e-3, atol=1e-4, err_msg=str(way))
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -226,11 +237,12 @@ def test_it_is_saved_and_loaded_and_goes_on(name, tmp_path):
     learner.fit(data, verbose=0)
     learner.save(tmp_path / "learner.keras")
     loaded = keras.models.load_model(tmp_path / "learner.keras")
-    assert_equal_weights(learner, loaded)
-    np.testing.assert_allclose(predict(loaded, episodes), predict(learner, episodes), atol=1e-6)
+    np.testing.assert_array_equal(predict(loaded, episodes), predict(learner, episodes))
     for one in (learner, loaded):
         one.fit(data, verbose=0)
-    assert_equal_weights(learner, loaded, rtol=1e-5, atol=1e-6)
+    # Trainable ones: Keras saves no seed of an LSTM without dropout.
+    pair = [[np.array(v) for v in one.trainable_variables] for one in (learner, loaded)]
+    assert_equal_weights(*pair, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -263,9 +275,10 @@ def test_the_outer_gradient_reaches_the_rule_alone():
 
 
 def test_each_task_of_a_training_step_draws_weights_of_its_own():
-    learner, episodes = method("rule", count=0)  # no step: the prediction is by what is drawn
+    learner, episodes = method("rule")
     same = tf.nest.map_structure(lambda t: tf.repeat(t[:1], 2, axis=0), episodes)
     learner.prepare(tasks.dataset(same, 1))
+    learner.rule.rates.assign(np.zeros(6))  # what is drawn stays
     results, _ = learner.outer_gradients(same)
     assert not np.allclose(results.outputs[0], results.outputs[1])
     outputs = learner.predict_on_batch(same)
@@ -304,7 +317,10 @@ def test_metrics_compare_the_targets_and_outputs_of_a_policy_itself():
 def two_inputs(outputs):
     """A network of a dict of two inputs, of two shapes."""
     keras.utils.set_random_seed(0)
-    inputs = {"numbers": keras.Input((3,), name="numbers"), "words": keras.Input((2, 2))}
+    inputs = {
+        "numbers": keras.Input((3,), name="numbers"),
+        "words": keras.Input((2, 2), name="words"),
+    }
     flat = keras.layers.Flatten()(inputs["words"])
     both = keras.layers.Concatenate()([inputs["numbers"], flat])
     hidden = keras.layers.Dense(5, "tanh")(both)
@@ -330,8 +346,7 @@ def one_nest(examples):
     return tf.nest.map_structure(lambda t: t[0].numpy(), examples)
 
 
-@pytest.mark.parametrize("cls", [MAML, ProtoNet])
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize(("cls", "jit_compile"), [(MAML, True), (MAML, False), (ProtoNet, False)])
 def test_inputs_may_be_a_nest(cls, jit_compile, tmp_path):
     learner, episodes = cls(two_inputs(2)), nests()
     learner.compile("adam", tasks.CROSSENTROPY, metrics=["accuracy"], jit_compile=jit_compile)
@@ -460,12 +475,14 @@ def padded(examples, rows=2):
     def extend(t, value):
         return tf.pad(t, [[0, 0], [0, rows], *([[0, 0]] * (t.shape.rank - 2))], "CONSTANT", value)
 
-    return tfmeta.Examples(extend(examples.x, 9.0), extend(examples.y, 5.0), extend(examples.mask, 0))
+    return tfmeta.Examples(
+        extend(examples.x, 9.0), extend(examples.y, 5.0), extend(examples.mask, 0)
+    )
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_heads_that_look_at_all_of_the_query_set_get_its_mask(jit_compile):
-    learner, episodes = compiled(CentresQuery(tasks.dense()), jit_compile=jit_compile), None
+    learner = compiled(CentresQuery(tasks.dense()), jit_compile=jit_compile)
     episodes = tasks.regression()
     longer = tfmeta.Episode(*map(padded, episodes))
     expected = learner.test_on_batch(episodes)
@@ -479,9 +496,7 @@ def test_the_mask_of_the_query_may_be_left_out_and_a_method_without_one_gets_non
     query = tasks.one(padded(episodes.query))
     adapted = learner.adapt(tasks.one(episodes.support))
     masked = learner.predict_query(adapted, query.x, mask=query.mask)
-    np.testing.assert_allclose(
-        masked[:-2], learner.predict_query(adapted, query.x[:-2]), atol=1e-6
-    )
+    np.testing.assert_allclose(masked[:-2], learner.predict_query(adapted, query.x[:-2]), atol=1e-6)
     assert not np.allclose(masked, learner.predict_query(adapted, query.x))
     without = compiled(TwoParticles(tasks.dense()))
     adapted = without.adapt(tasks.one(episodes.support))
@@ -509,10 +524,10 @@ class LargestTarget(MAML):
         return result._replace(updates=[update] if training else ())
 
 
-@pytest.mark.parametrize("way", [{}, {"jit_compile": True}, {"run_eagerly": True}])
-@pytest.mark.parametrize("task_batching", ["vectorize", "loop"])
-def test_state_goes_over_tasks_as_a_method_says(way, task_batching, tmp_path):
-    learner = compiled(LargestTarget(tasks.dense(), task_batching=task_batching), **way)
+@pytest.mark.parametrize("way", [{"jit_compile": True}, {"jit_compile": False}, "loop", "eager"])
+def test_state_goes_over_tasks_as_a_method_says(way, tmp_path):
+    learner = LargestTarget(tasks.dense(), task_batching="loop" if way == "loop" else "auto")
+    compiled(learner, **way if isinstance(way, dict) else {"run_eagerly": way == "eager"})
     batches = [tasks.regression(seed=seed) for seed in range(3)]
     for episodes in batches:
         learner.train_on_batch(episodes)

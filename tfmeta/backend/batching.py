@@ -9,7 +9,7 @@ Two modes, both inside one compiled graph:
 - `"loop"`: one task after another, a few at the same time. Right for recurrent networks, and for
   large features, which a task at a time keeps in the cache.
 
-Figures of both: the table in README. The loop unrolled is not a mode: it is as fast as the loop,
+Figures of both: the table in benchmarks/README.md. The loop unrolled is not a mode: it is as fast,
 and takes five times as long to trace.
 """
 

@@ -47,7 +47,7 @@ def _converted(op, function, tensors, kinds, tasks):
         )
         for placeholder, value in zip(function.graph.inputs, values, strict=True):
             converter._add_conversion(placeholder, value)
-        results = [converter._convert_helper(t) for t in function.graph.outputs]
+        results = [converter._convert_helper(t) for t in function.graph.outputs[: len(op.outputs)]]
         results, kinds_of_results[:] = zip(*map(_as_argument, results), strict=True)
         return list(results)
 

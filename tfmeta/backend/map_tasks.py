@@ -85,6 +85,10 @@ def map_gradients(fn, elements, variables, mode):
     if mode == "vectorize" and not (tf.executing_eagerly() or private.missing()):
         # The tape outside: the backward pass of shared weights is then one kernel, too.
         with tf.GradientTape() as tape:
+            # A variable that only a function reads, which a task calls, would have no gradient:
+            # the tape learns here where it enters this graph.
+            for variable in variables:
+                tf.convert_to_tensor(variable)
             losses, results = map_tasks(fn, elements, mode)
             loss = tf.reduce_mean(losses)
         return results, _reached(tape.gradient(loss, variables), variables)

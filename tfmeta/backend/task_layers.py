@@ -102,9 +102,9 @@ def calls_as_keras(layer, layer_class):
     return type(layer).call is layer_class.call
 
 
-def is_inside_task():
-    """True inside of `task_mode`, in this thread."""
-    return _task.get() is not None
+def is_in_xla():
+    """True inside of a task, in this thread, whose step XLA compiles."""
+    return (_task.get() or TaskMode()).in_xla
 
 
 def kernel_layers(layers):
@@ -112,11 +112,17 @@ def kernel_layers(layers):
     return [layer for layer in layers if isinstance(layer, _KERNEL_LAYERS)]
 
 
+def recurrent_layers(layers):
+    """The recurrent ones of some layers."""
+    return [layer for layer in layers if isinstance(layer, _RECURRENT_LAYERS)]
+
+
+_RECURRENT_LAYERS = (keras.layers.RNN, keras.layers.Bidirectional)
 _KERNEL_LAYERS = (
     *(keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D),
     *(keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose),
     *(keras.layers.SeparableConv1D, keras.layers.SeparableConv2D),
     *(keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D),
-    *(keras.layers.RNN, keras.layers.Bidirectional),
+    *_RECURRENT_LAYERS,
     *(keras.layers.LSTMCell, keras.layers.GRUCell, keras.layers.SimpleRNNCell),
 )

@@ -1,8 +1,11 @@
 """Making a learner's weights: all of them, on what an episode looks like."""
 
+import contextlib
+
 import keras
 import tensorflow as tf
 
+from tfmeta.engine import losses
 from tfmeta.engine.inputs import map_nest
 from tfmeta.types import Episode, Examples
 
@@ -20,10 +23,27 @@ def build_on(learner, episode):
         parts = [map_nest(_symbolic, part) for part in episode]
         learner.mark_built(episode)
         try:
-            _Pass(learner).compute_output_spec(*parts)
+            with _some_loss(learner):
+                _Pass(learner).compute_output_spec(*parts)
         except Exception:
             learner.mark_built(None)
             raise
+
+
+@contextlib.contextmanager
+def _some_loss(learner):
+    """A loss for `adapt` to step on, where there is none yet: Keras builds a file's learner first.
+
+    What it says does not count: the pass wants shapes alone.
+    """
+    if learner.query_loss is not None:
+        yield
+        return
+    learner.query_loss = losses.FunctionLoss(lambda y, outputs: tf.reduce_mean(outputs, axis=-1))
+    try:
+        yield
+    finally:
+        learner.query_loss = None
 
 
 class _Pass(keras.layers.Layer):

@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from tfmeta.backend.many_steps import in_one_program
+from tfmeta.backend import many_steps
 from tfmeta.backend.task_layers import kernel_layers
 from tfmeta.engine import episode_checks, finite, losses, phases, resume
 from tfmeta.engine import learner_checks as checks
@@ -100,7 +100,7 @@ def make_train_function(learner, keras_make, force):
     def one_phase():
         current = learner.train_function
         keras_make(force=True)
-        made = in_one_program(learner, learner.train_step, learner.train_function)
+        made = many_steps.in_one_program(learner, learner.train_step, learner.train_function)
         learner.train_function = current  # Keras has put its own there
         return made
 
@@ -113,7 +113,8 @@ def make_test_function(learner, keras_make, force):
     """`MetaModel.make_test_function`: many steps in one program under XLA."""
     if learner.test_function is None or force:
         keras_make(force)
-        learner.test_function = in_one_program(learner, learner.test_step, learner.test_function)
+        made = many_steps.in_one_program(learner, learner.test_step, learner.test_function)
+        learner.test_function = made
     return learner.test_function
 
 

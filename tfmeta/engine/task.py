@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tfmeta.backend.batching import batching_mode
 from tfmeta.backend.map_tasks import map_tasks, number_of_tasks
-from tfmeta.backend.task_layers import adopt, kernel_layers, task_mode
+from tfmeta.backend.task_layers import adopt, kernel_layers, recurrent_layers, task_mode
 from tfmeta.engine.purity import task_scope
 
 
@@ -142,6 +142,8 @@ def mode_for(learner, elements):
     """How a step of the learner batches the tasks of `elements`."""
     in_xla = compiles_in_xla(learner)
     if in_xla and not learner.vectorizes_in_xla:
+        return "loop"
+    if recurrent_layers(learner._flatten_layers()):  # no gradient of them in one kernel
         return "loop"
     return batching_mode(learner.own_layers(), learner.task_batching, elements, in_xla)
 

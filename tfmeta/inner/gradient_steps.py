@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from tfmeta.backend.task_layers import is_in_xla
+
 
 def gradient_steps(
     loss_fn,
@@ -62,7 +64,9 @@ def gradient_steps(
     if rolled and steps > 0:
         return _in_one_loop(step, weights, slots, state, steps)
     one = step
-    if alike and steps > 1 and not tf.executing_eagerly():
+    # Not under XLA, which inlines all calls, and under which an optimizer that accumulates
+    # gradients (`tf.cond`) never stepped after a call inside of the step (TensorFlow 2.21).
+    if alike and steps > 1 and not (tf.executing_eagerly() or is_in_xla()):
         if first_order:
             # Nothing goes back through it: the outer tape must not even look.
             gradients_at = _of_constants(_traced_once(gradients_at, weights, state))

@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from tfmeta.backend.task_layers import is_in_xla
+
 
 def conjugate_gradient(product, b, steps):
     """Solve `A x = b` for a symmetric positive definite `A`, approximately.
@@ -19,7 +21,7 @@ def conjugate_gradient(product, b, steps):
     Reference:
         Hestenes and Stiefel, "Methods of conjugate gradients for solving linear systems", 1952.
     """
-    if steps > 1 and not tf.executing_eagerly():
+    if steps > 1 and not (tf.executing_eagerly() or is_in_xla()):
         # A function of the graph: traced once, and called at each step.
         specs = [tf.TensorSpec.from_tensor(t) for t in b]
         product = tf.function(product, autograph=False).get_concrete_function(specs)

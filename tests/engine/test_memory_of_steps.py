@@ -1,6 +1,6 @@
 """Memory of an outer step against the number of inner steps.
 
-    python -m tests.learners.test_memory_of_steps ImplicitMAML 100
+    python -m tests.engine.test_memory_of_steps ImplicitMAML 100
 
 prints the MiB that two outer steps take at their peak, with what compiling them needs.
 """

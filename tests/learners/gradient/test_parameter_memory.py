@@ -119,7 +119,7 @@ def test_bad_arguments():
 
 @pytest.mark.slow
 def test_beats_one_start_on_a_multimodal_family():
-    """In seconds; the figures of whole runs: README."""
+    """In seconds; the figures of whole runs: benchmarks/README.md."""
     modes = tfmeta.episodes.mixture(tfmeta.episodes.sinusoid, tfmeta.episodes.line)
     means = []
     for cls in (MAML, ParameterMemory):

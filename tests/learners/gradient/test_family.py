@@ -8,7 +8,6 @@ import tensorflow as tf
 from meta_gradients import assert_gradients_of_maml, compiled, outer_gradients
 
 import tfmeta
-from tfmeta.learners.gradient.adapted_part import AllWeights
 from tfmeta.learners import (
     ALFA,
     ANIL,
@@ -21,6 +20,7 @@ from tfmeta.learners import (
     MetaSGD,
     Reptile,
 )
+from tfmeta.learners.gradient.adapted_part import AllWeights
 
 RATE = {"inner_learning_rate": 0.1, "inner_steps": 2}
 

@@ -18,7 +18,7 @@ def run(folder, save_freq, kill_at=0):
     log = folder / "seen.jsonl"
     log.unlink(missing_ok=True)
     result = subprocess.run(
-        [sys.executable, TESTS / "learners/resumed_run.py", folder, str(save_freq), str(kill_at)],
+        [sys.executable, TESTS / "engine/resumed_run.py", folder, str(save_freq), str(kill_at)],
         env={"PYTHONPATH": f"{TESTS.parent}:{TESTS}", "PATH": ""},
         capture_output=True,
         text=True,
