@@ -2,6 +2,8 @@
 
 import ast
 import pathlib
+import subprocess
+import sys
 import warnings
 
 import keras
@@ -62,6 +64,28 @@ def test_without_a_private_name_losses_are_the_same_and_one_warning_says_so(make
         assert f"lacks {name}," in said[0]
         assert "one after another, with the same results" in said[0]
         assert silent == []
+
+
+PROCESS = """
+import sys, tensorflow as tf
+sys.modules |= {"tensorflow.python.ops.parallel_for." + name: None
+                for name in ("pfor", "control_flow_ops")}
+sys.modules["tensorflow.python.eager.record"] = None
+from tfmeta.backend import private
+from backend.test_private import NAMES, convolutional, losses
+assert private.missing() == NAMES
+found, said = losses(convolutional)
+assert len(said) == 1 and ", ".join(NAMES) in said[0], said
+print(found)
+"""
+
+
+def test_a_tensorflow_that_lacks_them_from_the_start_trains_too():
+    code = f"import sys; sys.path[:0] = {sys.path!r}\n{PROCESS}"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr[-2000:]
+    found = ast.literal_eval(result.stdout.splitlines()[-1])
+    np.testing.assert_allclose(found, losses(convolutional)[0], rtol=1e-4)
 
 
 def test_without_a_private_name_tasks_run_by_the_loop(monkeypatch):

@@ -19,13 +19,13 @@ def kernel(fn):
         fn: function of tensors, without variables. It is not differentiable as a kernel.
 
     Returns:
-        The compiled function; `fn` itself where TensorFlow cannot hide it from a tape.
+        The compiled function; it calls `fn` itself where TensorFlow cannot hide it from a tape.
     """
-    if private.stop_recording is None:
-        return fn
 
     @functools.wraps(fn)
     def call(*tensors):
+        if private.stop_recording is None:
+            return fn(*tensors)
         specs = [tf.TensorSpec(t.shape, t.dtype) for t in tensors]
         concrete = _compiled(fn, *specs)
         _kernels[concrete.name.decode()] = call
