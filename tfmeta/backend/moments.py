@@ -1,5 +1,8 @@
 """Mean and variance."""
 
+import contextlib
+import warnings
+
 import tensorflow as tf
 
 
@@ -23,3 +26,27 @@ def exact_moments(x, axes, keepdims=False):
     if keepdims:
         return mean, variance
     return tf.squeeze(mean, axes), tf.squeeze(variance, axes)
+
+
+@contextlib.contextmanager
+def telling_of_moments():
+    """Within it a graph that gets a `tf.nn.moments` brings a warning, with the layer's name.
+
+    The layers of Keras that use it are registered to do without; a layer of the user's is not.
+    """
+    if tf.executing_eagerly():
+        yield
+        return
+    graph = tf.compat.v1.get_default_graph()
+    known = len(graph.get_operations())
+    yield
+    new = graph.get_operations()[known:]
+    found = [op.name for op in new if op.type == "StopGradient" and "moments/" in op.name]
+    if found:
+        warnings.warn(
+            f"Expected layers whose second derivative is right. Received: tf.nn.moments in "
+            f"{found[0].partition('/moments/')[0]!r}, which stops the gradient of the mean inside "
+            "the variance: outer gradients of second order are some percent off. Compute them with "
+            "tfmeta.ops.moments, or register the layer with tfmeta.inner.in_task.",
+            stacklevel=2,
+        )

@@ -2,6 +2,7 @@
 
 import keras
 
+from tfmeta.backend.moments import telling_of_moments
 from tfmeta.backend.task_layers import adopt, task_mode
 
 
@@ -31,6 +32,7 @@ def call_network(network, weights, state, x, *, training, batch_statistics, vari
     with (
         keras.StatelessScope(state_mapping=mapping) as scope,
         task_mode(batch_statistics=batch_statistics),
+        telling_of_moments(),
     ):
         outputs = network(x, training=training)
     new_state = [scope.get_current_value(v) for v in network.non_trainable_variables]

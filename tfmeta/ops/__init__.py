@@ -1,8 +1,9 @@
 """Pure tensor functions: tasks, distances, prototypes."""
 
 from tfmeta.backend.map_tasks import map_gradients, map_tasks
+from tfmeta.backend.moments import exact_moments as moments
 from tfmeta.ops.distances import squared_euclidean
 from tfmeta.ops.prototypes import class_means
 from tfmeta.ops.ridge import ridge
 
-__all__ = ["class_means", "map_gradients", "map_tasks", "ridge", "squared_euclidean"]
+__all__ = ["class_means", "map_gradients", "map_tasks", "moments", "ridge", "squared_euclidean"]
