@@ -456,6 +456,28 @@ def test_fit_builds_own_layers():
 
 
 @REGISTER
+class ExtraHead(MAML):
+    """MAML, and a layer beside the network that the inner loop does not change."""
+
+    def __init__(self, network=None, **kwargs):
+        super().__init__(network, **kwargs)
+        self.extra = keras.layers.Dense(1)
+
+    def predict_query(self, adapted, x, training=False):
+        return super().predict_query(adapted, x, training) + self.extra(x)
+
+
+def test_a_gradient_learner_with_a_layer_of_its_own_is_saved_and_loaded(tmp_path):
+    learner, episodes = compiled(ExtraHead(tasks.dense())), tasks.regression()
+    assert not learner.built
+    learner.fit(tasks.dataset(episodes, 2), verbose=0)
+    learner.save(tmp_path / "learner.keras")
+    loaded = keras.models.load_model(tmp_path / "learner.keras")
+    assert_equal_weights(learner, loaded)
+    np.testing.assert_array_equal(predict(loaded, episodes), predict(learner, episodes))
+
+
+@REGISTER
 class CentresQuery(tfmeta.MetaModel):
     """Predicts from query rows less their mean, over real rows alone."""
 

@@ -9,12 +9,14 @@ Everywhere else, in every other thread at the same time, too, it does what Keras
 import contextlib
 import contextvars
 import functools
+import threading
 from typing import Any, NamedTuple
 
 import keras
 
 _task = contextvars.ContextVar("task", default=None)
 _implementations = {}
+_adopting = threading.Lock()
 
 
 class TaskMode(NamedTuple):
@@ -77,13 +79,14 @@ def adopt(network):
         network: a `keras.Model`.
     """
     for layer in network._flatten_layers():
-        if "call" in vars(layer):
-            continue
         found = [c for c in type(layer).__mro__ if c in _implementations]
-        if found:
-            call = _aware(layer, layer.call, _implementations[found[0]])
-            # Past Keras, which would track the function as a part of the layer.
-            object.__setattr__(layer, "call", call)
+        if not found or "call" in vars(layer):
+            continue
+        with _adopting:  # another thread may be here, too
+            if "call" not in vars(layer):
+                call = _aware(layer, layer.call, _implementations[found[0]])
+                # Past Keras, which would track the function as a part of the layer.
+                object.__setattr__(layer, "call", call)
 
 
 def _aware(layer, call, implementation):

@@ -29,7 +29,7 @@ def no_network(cls):
 def check_compiled(learner, method):
     """`fit` and `evaluate` need a loss that fits the network."""
     name = type(learner).__name__
-    if not learner.compiled or (learner.query_loss is None and not learner.has_own_loss):
+    if learner.query_loss is None and not (learner.compiled and learner.has_own_loss):
         raise ValueError(
             f"Expected a compiled learner before `{method}`. Received: {name} without a loss. "
             'Call learner.compile(optimizer="adam", loss=...) first.'
