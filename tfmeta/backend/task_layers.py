@@ -17,6 +17,7 @@ import keras
 _task = contextvars.ContextVar("task", default=None)
 _implementations = {}
 _adopting = threading.Lock()
+_users = {}  # of a layer, by its id: how many scopes it is adopted in
 
 
 class TaskMode(NamedTuple):
@@ -72,21 +73,40 @@ def task_mode(**changes):
         _task.reset(token)
 
 
-def adopt(network):
-    """Let the registered layers of a network see that they are inside a task.
+@contextlib.contextmanager
+def adopted(network):
+    """A scope in which the registered layers of a network look whether they are inside a task.
+
+    Several threads may be in it at a time: a layer looks from when the first comes to when the last
+    has gone, and nothing is left on it then.
 
     Args:
         network: a `keras.Model`.
     """
-    for layer in network._flatten_layers():
-        found = [c for c in type(layer).__mro__ if c in _implementations]
-        if not found or "call" in vars(layer):
-            continue
-        with _adopting:  # another thread may be here, too
-            if "call" not in vars(layer):
-                call = _aware(layer, layer.call, _implementations[found[0]])
+    layers = [(x, found) for x in network._flatten_layers() if (found := _implementation(x))]
+    with _adopting:
+        ours = [(x, found) for x, found in layers if id(x) in _users or "call" not in vars(x)]
+        for layer, implementation in ours:
+            _users[id(layer)] = _users.get(id(layer), 0) + 1
+            if _users[id(layer)] == 1:
+                call = _aware(layer, layer.call, implementation)
                 # Past Keras, which would track the function as a part of the layer.
                 object.__setattr__(layer, "call", call)
+    try:
+        yield
+    finally:
+        with _adopting:
+            for layer, _ in ours:
+                _users[id(layer)] -= 1
+                if not _users[id(layer)]:
+                    del _users[id(layer)]
+                    object.__delattr__(layer, "call")
+
+
+def _implementation(layer):
+    """What is registered for the layer's class, or the nearest that it is derived from."""
+    found = [_implementations[c] for c in type(layer).__mro__ if c in _implementations]
+    return found[0] if found else None
 
 
 def _aware(layer, call, implementation):

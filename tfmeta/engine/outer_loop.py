@@ -72,13 +72,17 @@ def _descend(learner, episodes):
         gradients = [g / replicas for g in gradients]
     # The optimizer undoes it: by `LossScaleOptimizer`, or its own `loss_scale_factor`.
     gradients = [learner.optimizer.scale_loss(g) for g in gradients]
+    # Before the optimizer counts on: what a task wrote belongs to this outer step.
+    state = [
+        (merges[key].variables, merges[key].merge(values))
+        for key, values in results.updates.items()
+    ]
     # In float16 infinite gradients are expected: `LossScaleOptimizer` leaves them out.
     checked = () if computes_in_float16(learner) else gradients
     with finite.only_if_finite(learner, results, checked):
         learner.optimizer.apply(gradients, learner.trainable_variables)
-        for key, values in results.updates.items():
-            new = merges[key].merge(values)
-            for variable, value in zip(merges[key].variables, new, strict=True):
+        for variables, values in state:
+            for variable, value in zip(variables, values, strict=True):
                 variable.assign(value)
     return (results.loss, results.y, results.outputs, results.mask), before
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tfmeta.backend.batching import batching_mode
 from tfmeta.backend.map_tasks import map_tasks, number_of_tasks
-from tfmeta.backend.task_layers import adopt, kernel_layers, recurrent_layers, task_mode
+from tfmeta.backend.task_layers import adopted, kernel_layers, recurrent_layers, task_mode
 from tfmeta.engine.purity import task_scope
 
 
@@ -128,8 +128,7 @@ def task_layers(learner):
     in_xla = compiles_in_xla(learner)
     # XLA fuses by itself.
     fuses = kernel_layers(learner.own_layers()) and not in_xla and not tf.executing_eagerly()
-    adopt(learner.inner_network())
-    with task_mode(in_xla=in_xla, fused=bool(fuses)):
+    with adopted(learner.inner_network()), task_mode(in_xla=in_xla, fused=bool(fuses)):
         yield
 
 

@@ -3,7 +3,7 @@
 import keras
 
 from tfmeta.backend.moments import telling_of_moments
-from tfmeta.backend.task_layers import adopt, task_mode
+from tfmeta.backend.task_layers import adopted, task_mode
 
 
 def call_network(network, weights, state, x, *, training, batch_statistics, variables=None):
@@ -28,8 +28,8 @@ def call_network(network, weights, state, x, *, training, batch_statistics, vari
         *zip(variables, weights, strict=True),
         *zip(network.non_trainable_variables, state, strict=True),
     ]
-    adopt(network)
     with (
+        adopted(network),
         keras.StatelessScope(state_mapping=mapping) as scope,
         task_mode(batch_statistics=batch_statistics),
         telling_of_moments(),
