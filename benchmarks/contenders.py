@@ -85,9 +85,12 @@ class WorkerError(RuntimeError):
 
 
 class Worker:
-    """A contender's process. `ask` sends a command and waits for the answer."""
+    """A contender's process. `ask` sends a command and waits for the answer.
 
-    def __init__(self, name, peers_python):
+    `folder` holds the `benchmarks` and the `tfmeta` that it runs.
+    """
+
+    def __init__(self, name, peers_python, folder=ROOT):
         kind = KINDS[name]
         self.kind = kind
         self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115
@@ -97,7 +100,7 @@ class Worker:
                 "-m",
                 f"benchmarks.workers.{kind.module}",
             ],
-            cwd=ROOT,
+            cwd=folder,
             env={**os.environ, **ENVIRONMENT, **kind.environment},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

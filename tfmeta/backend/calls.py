@@ -9,6 +9,24 @@ import tensorflow as tf
 
 from tfmeta.backend import folding, private
 from tfmeta.backend.conversion import FOLDED, VECTORIZED, constants, converts, is_folding
+from tfmeta.backend.task_layers import is_in_xla
+
+
+def traced_once(function, *arguments):
+    """A function that is called several times, as a function of the graph: traced once for all.
+
+    Not where there is no graph, nor under XLA, which inlines all calls, and under which an
+    optimizer that accumulates gradients (`tf.cond`) never stepped after a call inside of the step
+    (TensorFlow 2.21): there it is the function itself.
+
+    Args:
+        function: function of nests of tensors.
+        *arguments: nests of tensors like those that it will be called with.
+    """
+    if tf.executing_eagerly() or is_in_xla():
+        return function
+    specs = tf.nest.map_structure(tf.TensorSpec.from_tensor, arguments)
+    return tf.function(function, autograph=False).get_concrete_function(*specs)
 
 
 @converts("PartitionedCall", "StatefulPartitionedCall", modes=(VECTORIZED, FOLDED))
@@ -67,3 +85,36 @@ def _as_value(tensor, kind, tasks):
     if kind == "folded":
         return folding.unfold(tensor, tasks)
     return private.wrap(tensor, kind == "stacked")
+
+
+_OWN = "of_each_task"
+
+
+def of_each_task(values, like):
+    """Values as they are; in a map over tasks, one of each task's own, as `like` is.
+
+    A loop that gives each task values of its own must begin with such: TensorFlow would find that
+    out by converting its body up to four times.
+
+    Args:
+        values: nest of tensors.
+        like: a tensor of the task.
+    """
+    *leaves, _ = tf.identity_n([*tf.nest.flatten(values), like], name=_OWN)
+    return tf.nest.pack_sequence_as(values, leaves)
+
+
+@converts("IdentityN", modes=(VECTORIZED, FOLDED))
+def _identities(op, tasks):
+    if _OWN not in op.op.name:
+        return None
+
+    def own(value):
+        if value.is_stacked:
+            return value
+        if is_folding() and value.t.shape.rank == 4:  # a kernel: as the steps will leave it
+            return folding.unfold(folding.fold(value, tasks), tasks)
+        one = tf.expand_dims(value.t, 0)
+        return private.wrap(tf.tile(one, [tasks] + [1] * (len(one.shape) - 1)), True)
+
+    return [own(value) for value in op.inputs]

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from tfmeta.backend.task_layers import is_in_xla
+from tfmeta.backend.calls import of_each_task, traced_once
 
 
 def gradient_steps(
@@ -64,14 +64,13 @@ def gradient_steps(
     if rolled and steps > 0:
         return _in_one_loop(step, weights, slots, state, steps)
     one = step
-    # Not under XLA, which inlines all calls, and under which an optimizer that accumulates
-    # gradients (`tf.cond`) never stepped after a call inside of the step (TensorFlow 2.21).
-    if alike and steps > 1 and not (tf.executing_eagerly() or is_in_xla()):
-        if first_order:
+    if alike and steps > 1:
+        example = tf.constant(0), weights, state
+        if not first_order:
+            one = traced_once(step, *example[:2], slots, state)
+        elif not tf.executing_eagerly():
             # Nothing goes back through it: the outer tape must not even look.
-            gradients_at = _of_constants(_traced_once(gradients_at, weights, state))
-        else:
-            one = _traced_once(step, weights, slots, state)
+            gradients_at = _of_constants(traced_once(gradients_at, *example))
     one = one if checkpoint is None or first_order else checkpoint(one)
     path, states, losses = [weights], [state], []
     for t in range(steps):
@@ -106,12 +105,6 @@ def _loss_and_gradients(loss_fn, weights, state, t, loss_scale):
     return loss, gradients, state
 
 
-def _traced_once(step, *arguments):
-    """A step as a function of the graph: traced, converted and differentiated once for all."""
-    specs = tf.nest.map_structure(tf.TensorSpec.from_tensor, (tf.constant(0), *arguments))
-    return tf.function(step, autograph=False).get_concrete_function(*specs)
-
-
 def _in_one_loop(step, weights, slots, state, steps):
     def body(t, weights, slots, state, losses):
         weights, slots, state, loss = step(t, weights, slots, state)
@@ -121,10 +114,11 @@ def _in_one_loop(step, weights, slots, state, steps):
 
     halves = tf.float16, tf.bfloat16  # losses are of 32 bits where weights have less
     dtype = tf.float32 if weights[0].dtype in halves else weights[0].dtype
+    losses = of_each_task(tf.zeros([steps], dtype), like=weights[0])
     _, last, _, last_state, losses = tf.while_loop(
         lambda t, *_: t < steps,
         body,
-        (tf.constant(0), weights, slots, state, tf.zeros([steps], dtype)),
+        (tf.constant(0), weights, slots, state, losses),
         maximum_iterations=steps,
     )
     between = [None] * (steps - 1)

@@ -5,5 +5,14 @@ from tfmeta.backend.moments import exact_moments as moments
 from tfmeta.ops.distances import squared_euclidean
 from tfmeta.ops.prototypes import class_means
 from tfmeta.ops.ridge import ridge
+from tfmeta.ops.rows import row
 
-__all__ = ["class_means", "map_gradients", "map_tasks", "moments", "ridge", "squared_euclidean"]
+__all__ = [
+    "class_means",
+    "map_gradients",
+    "map_tasks",
+    "moments",
+    "ridge",
+    "row",
+    "squared_euclidean",
+]

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from tfmeta.backend.task_layers import is_in_xla
+from tfmeta.backend.calls import traced_once
 
 
 def conjugate_gradient(product, b, steps):
@@ -21,13 +21,7 @@ def conjugate_gradient(product, b, steps):
     Reference:
         Hestenes and Stiefel, "Methods of conjugate gradients for solving linear systems", 1952.
     """
-    if steps > 1 and not (tf.executing_eagerly() or is_in_xla()):
-        # A function of the graph: traced once, and called at each step.
-        specs = [tf.TensorSpec.from_tensor(t) for t in b]
-        product = tf.function(product, autograph=False).get_concrete_function(specs)
-    x, residual = [tf.zeros_like(t) for t in b], list(b)
-    direction, square = residual, _dot(residual, residual)
-    for _ in range(steps):
+    def step(x, residual, direction, square):
         image = product(direction)
         # After an exact solution there is nothing left to divide.
         length = tf.math.divide_no_nan(square, _dot(direction, image))
@@ -36,7 +30,13 @@ def conjugate_gradient(product, b, steps):
         before, square = square, _dot(residual, residual)
         ratio = tf.math.divide_no_nan(square, before)
         direction = [r + ratio * d for r, d in zip(residual, direction, strict=True)]
-    return x
+        return x, residual, direction, square
+
+    state = [tf.zeros_like(t) for t in b], list(b), list(b), _dot(b, b)
+    step = traced_once(step, *state) if steps > 1 else step
+    for _ in range(steps):
+        state = step(*state)
+    return list(state[0])
 
 
 def _dot(a, b):

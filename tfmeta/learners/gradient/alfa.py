@@ -7,6 +7,7 @@ import tensorflow as tf
 from tfmeta.arguments import check_integer, check_number
 from tfmeta.inner import Rule
 from tfmeta.learners.gradient.base import GradientLearner
+from tfmeta.ops import row
 
 
 @keras.saving.register_keras_serializable("tfmeta")
@@ -122,10 +123,7 @@ class GeneratedRates(Rule):
         (first, second), (bias_1, bias_2) = self.kernels, self.biases
         means = tf.stack([tf.reduce_mean(v) for v in (*weights, *gradients)])[None]
         generated = tf.nn.relu(means @ first + bias_1) @ second + bias_2
-        scales = tf.gather(tf.convert_to_tensor(self.scales), step)
-        rates, decays = tf.split(generated[0] * scales, 2)
-        new = [
-            (1 - decays[i]) * w - rates[i] * g
-            for i, (w, g) in enumerate(zip(weights, gradients, strict=True))
-        ]
-        return new, slots
+        values = tf.unstack(generated[0] * row(self.scales, step))
+        rates, decays = values[: len(weights)], values[len(weights) :]
+        steps = zip(weights, gradients, rates, decays, strict=True)
+        return [(1 - decay) * w - rate * g for w, g, rate, decay in steps], slots

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
+from tfmeta.backend.calls import of_each_task
 from tfmeta.backend.network_facts import has_batch_norm
 from tfmeta.backend.recompute import recomputed
 from tfmeta.engine import learner_checks
@@ -43,12 +44,16 @@ def adaptation_path(learner, support, inner_steps, training, last_only):
     checks.check_weights_with_parameters(learner)
     support_loss = _support_loss(learner, support, training)
     start = learner.adapted_part.start(learner, weights, lambda f: support_loss(f, values, 0)[0])
+    rolled = learner.rolled_steps and last_only
+    if steps > 1:  # so that the first step is the same function of a task as all others
+        start, state = of_each_task((start, values[2]), like=tf.nest.flatten(support.x)[0])
+        values = *values[:2], state
     try:
         path, states, losses = gradient_steps(
             support_loss, start, values, _Handed(learner), steps, learner.is_first_order(),
             checkpoint=_checkpoint(learner, training),
             loss_scale=INNER_LOSS_SCALE if computes_in_float16(learner) else None,
-            rolled=learner.rolled_steps and last_only,
+            rolled=rolled,
             alike=learner.steps_are_alike(),
         )  # fmt: skip
     except UnreachedWeights as error:
@@ -103,7 +108,7 @@ class _Handed:
 
     def init(self, weights):
         parameters = [tf.convert_to_tensor(v) for v in self.learner.parameters_besides()]
-        return self.learner.rule.init(weights), parameters
+        return of_each_task(self.learner.rule.init(weights), like=weights[0]), parameters
 
     def update(self, gradients, weights, slots, step):
         slots, parameters = slots

@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfmeta.arguments import check_flag, check_integer
+from tfmeta.backend.calls import traced_once
 from tfmeta.backend.network_facts import batch_norm_layers, held_weights, layers_with_weights
 from tfmeta.engine import phases
 from tfmeta.engine.task import StateUpdate, TaskResult, mean_over_tasks
@@ -12,6 +13,7 @@ from tfmeta.inner import SGD, Rule
 from tfmeta.inner.rule import Learned
 from tfmeta.learners.gradient.adapted_part import AllWeights, replaced
 from tfmeta.learners.gradient.base import GradientLearner
+from tfmeta.ops import row
 
 _MOMENTUM = 0.9  # of the moving statistics, that of the authors
 _LEAST = 0.03  # the share that annealing leaves to an early step's loss, times 1 / T
@@ -138,18 +140,23 @@ class MAMLPlusPlus(GradientLearner):
             return super().score_task(episode, training)
         path, query = self.adaptation_path(episode.support, training=True)[1:], episode.query
         every = phases.phase_start() < self.multi_step_loss_steps
-        outputs, losses = [], []
-        for point in path if every else path[-1:]:
-            y, state = self._run_query(point, query.x)
-            outputs.append(y)
-            losses.append(self.task_loss(query, y))
-        objective = losses[-1]
+        points = path if every else path[-1:]
+
+        def scored(weights, state):
+            outputs, state = self.run_network(weights, state, query.x, True, self._query_alone())
+            return self.task_loss(query, outputs), outputs, state
+
         if every:
-            losses = tf.stack(losses)
+            scored = traced_once(scored, *path[-1][:2])
+        results = [scored(point.weights, point.state) for point in points]
+        loss, outputs, state = results[-1]
+        objective = loss
+        if every:
+            losses = tf.stack([result[0] for result in results])
             objective = tf.reduce_sum(self._importance(losses.dtype) * losses)
         states = [point.state for point in path] + [state]
         return TaskResult(
-            losses[-1], query.y, outputs[-1], query.mask, objective, path[-1].inner_losses,
+            loss, query.y, outputs, query.mask, objective, path[-1].inner_losses,
             self.adapted_part.follow(self, states),
         )  # fmt: skip
 
@@ -162,15 +169,15 @@ class MAMLPlusPlus(GradientLearner):
 
     # 5. Statistics of each step.
 
-    def _run_query(self, adapted, x):
-        """In training the query batch is normalised by its own statistics: `(outputs, state)`."""
-        own = self.transductive or bool(self.adapted_part.averaged(self))
-        return self.run_network(adapted.weights, adapted.state, x, True, own)
+    def _query_alone(self):
+        """True if the query batch is normalised, in training, by its own statistics."""
+        return self.transductive or bool(self.adapted_part.averaged(self))
 
     def predict_query(self, adapted, x, training=False):
         if not training:
             return super().predict_query(adapted, x)
-        return self._run_query(adapted, x)[0]
+        alone = self._query_alone()
+        return self.run_network(adapted.weights, adapted.state, x, True, alone)[0]
 
     def query_state(self, weights, state, step, support, training):
         part = self.adapted_part
@@ -178,7 +185,7 @@ class MAMLPlusPlus(GradientLearner):
             return super().query_state(weights, state, step, support, training)
         if training:
             return state
-        averages = [tf.gather(tf.convert_to_tensor(v), step) for v in part.averages]
+        averages = [row(v, step) for v in part.averages]
         return replaced(state, part.averaged(self), averages)
 
 
@@ -206,7 +213,7 @@ class RatesOfEachStep(Rule):
         self.rates.assign(np.full(self.rates.shape, self.first))
 
     def update(self, gradients, weights, slots, step):
-        rates = tf.gather(tf.convert_to_tensor(self.rates), step)
+        rates = tf.unstack(row(self.rates, step))
         steps = zip(weights, gradients, self.owners, strict=True)
         return [w - rates[layer] * g for w, g, layer in steps], slots
 
@@ -268,7 +275,9 @@ class ScalesOfEachStep(Learned, AllWeights):
         weights = super().place(learner, weights, fast, step)
         scaled = self.scaled(learner)
         pairs = zip(scaled, self.scales, strict=True)
-        values = [tf.gather(tf.concat([weights[i][None], own], 0), step) for i, own in pairs]
+        values = [
+            tf.cast(step == 0, own.dtype) * weights[i] + row(own, step - 1) for i, own in pairs
+        ]
         return replaced(weights, scaled, values)
 
     def follow(self, learner, states):
