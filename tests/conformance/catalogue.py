@@ -1,5 +1,6 @@
 """The table of learners that every conformance test goes through. A new learner adds one row."""
 
+import functools
 from typing import Any, NamedTuple
 
 import keras
@@ -79,7 +80,8 @@ class Row(NamedTuple):
         images: True for classification of pictures, False for regression.
         masks: True if padded rows change nothing.
         renames: True if renaming the labels renames the outputs, and nothing else.
-        slow: True for rows that only `pytest -m slow` goes through.
+        slow: True for rows whose compiled steps only `pytest -m slow` compares in every mode; the
+            quick tests run most of such a row's steps eagerly, which needs no trace.
     """
 
     make: Any
@@ -194,13 +196,20 @@ ROWS = {
 }
 
 
-PARAMS = pytest.mark.parametrize(
+PARAMS = pytest.mark.parametrize("row", [pytest.param(row, id=name) for name, row in ROWS.items()])
+COMPILED = pytest.mark.parametrize(
     "row",
     [
         pytest.param(row, id=name, marks=[pytest.mark.slow] if row.slow else [])
         for name, row in ROWS.items()
     ],
 )
+
+
+@functools.cache
+def learner_to_read(row):
+    """One learner of a row, for all tests that change nothing of it."""
+    return row.compiled()
 
 
 def rows(slow):

@@ -30,7 +30,8 @@ def test_fit_learns_traces_each_step_once_and_leaves_gradient_learners_statistic
 
 @PARAMS
 def test_save_and_go_on_equals_an_uninterrupted_run(row, tmp_path):
-    learner, data = row.compiled(), tasks.dataset(row.episodes(), 2)
+    learner = row.compiled(run_eagerly=row.slow)
+    data = tasks.dataset(row.episodes(), 2)
     learner.fit(data, verbose=0)
     learner.save(tmp_path / "learner.keras")
     loaded = keras.models.load_model(tmp_path / "learner.keras")
@@ -53,7 +54,7 @@ def test_save_and_go_on_equals_an_uninterrupted_run(row, tmp_path):
 MODES = [{"steps_per_execution": 5}, {"run_eagerly": True}, {"jit_compile": True}]
 
 
-@PARAMS
+@catalogue.COMPILED
 def test_every_way_to_run_gives_the_same_weights(row):
     data = tasks.dataset(row.episodes(), 3)
     plain = row.compiled()
