@@ -137,13 +137,13 @@ def main():
     options = parse()
     if options.take:
         return first_step(options.take)
-    names = {part: [n for n in getattr(options, part).split(",") if n] for part in ("first", "cases")}
+    first, cases = ([n for n in part.split(",") if n] for part in (options.first, options.cases))
     with tree(ROOT) as here, tree(options.checkout) as there:
         folders = {"this tree": here, options.checkout: there}
-        print(f"{'':32} {'this tree':>10} {'other':>10}      ratio")
+        print(f"{'':32} {'this tree':>10} {'other':>10} {'':4} {'ratio':>7}")
         found = {"machine": machine(), "busy": busy_share(), "rounds": options.rounds}
-        found["first_step_s"] = first_steps(names["first"], folders, options.rounds)
-        found["cases"] = {n: steps(n, folders, 2 * options.rounds + 1) for n in names["cases"]}
+        found["first_step_s"] = first_steps(first, folders, options.rounds)
+        found["cases"] = {n: steps(n, folders, 2 * options.rounds + 1) for n in cases}
     if options.output:
         options.output.write_text(json.dumps(found, indent=1) + "\n")
 

@@ -82,6 +82,7 @@ class Row(NamedTuple):
         renames: True if renaming the labels renames the outputs, and nothing else.
         slow: True for rows whose compiled steps only `pytest -m slow` compares in every mode; the
             quick tests run most of such a row's steps eagerly, which needs no trace.
+        second: True for another row of a learner, which only `pytest -m slow` goes through.
     """
 
     make: Any
@@ -90,6 +91,7 @@ class Row(NamedTuple):
     masks: bool = True
     renames: bool = False
     slow: bool = False
+    second: bool = False
 
     def compiled(self, **kwargs):
         """A learner with the same weights at each call."""
@@ -123,7 +125,9 @@ RATE = {"inner_learning_rate": 0.05, "inner_steps": 2}
 
 ROWS = {
     "MAML": Row(lambda: MAML(tasks.dense(), **RATE), MAML),
-    "MAML-first-order": Row(lambda: MAML(tasks.dense(), first_order=True, **RATE), MAML, slow=True),
+    "MAML-first-order": Row(
+        lambda: MAML(tasks.dense(), first_order=True, **RATE), MAML, second=True
+    ),
     "MAML-transductive": Row(
         lambda: MAML(small_convolutional(), transductive=True, **RATE), MAML, True, False
     ),
@@ -137,14 +141,18 @@ ROWS = {
     ),
     "ANIL": Row(lambda: ANIL(tasks.dense(), **RATE), ANIL, slow=True),
     "ANIL-convolutional": Row(
-        lambda: ANIL(small_convolutional(), **RATE), ANIL, True, False, slow=True
+        lambda: ANIL(small_convolutional(), **RATE), ANIL, True, False, second=True
     ),
     "BOIL": Row(lambda: BOIL(small_convolutional(norm=False), **RATE), BOIL, True, slow=True),
     "CAVIA": Row(
         lambda: CAVIA(tasks.dense(), inner_steps=2, inner_learning_rate=0.5), CAVIA, slow=True
     ),
     "CAVIA-convolutional": Row(
-        lambda: CAVIA(small_convolutional(), inner_learning_rate=0.5), CAVIA, True, False, slow=True
+        lambda: CAVIA(small_convolutional(), inner_learning_rate=0.5),
+        CAVIA,
+        True,
+        False,
+        second=True,
     ),
     "MetaCurvature": Row(lambda: MetaCurvature(tasks.dense(), **RATE), MetaCurvature, slow=True),
     "MetaSGD": Row(lambda: MetaSGD(tasks.dense(), **RATE), MetaSGD, slow=True),
@@ -155,7 +163,7 @@ ROWS = {
         MAMLPlusPlus,
         True,
         False,
-        slow=True,
+        second=True,
     ),
     "ParameterMemory": Row(
         lambda: ParameterMemory(tasks.dense(), memory_size=3, neighbours=2, **RATE),
@@ -167,7 +175,7 @@ ROWS = {
         ParameterMemory,
         True,
         False,
-        slow=True,
+        second=True,
     ),
     "ProtoNet": Row(lambda: ProtoNet(small_convolutional()), ProtoNet, True, False, True),
     "ProtoNet-dense": Row(lambda: ProtoNet(embedding()), ProtoNet, True, True, True),
@@ -189,21 +197,22 @@ ROWS = {
     ),
     "SimpleShot": Row(lambda: SimpleShot(embedding()), SimpleShot, True, True, True, slow=True),
     "R2D2": Row(lambda: R2D2(tasks.dense(3)), R2D2),
-    "R2D2-images": Row(lambda: R2D2(embedding()), R2D2, True, True, True, slow=True),
+    "R2D2-images": Row(lambda: R2D2(embedding()), R2D2, True, True, True, second=True),
     "CNP": Row(lambda: CNP(hidden=(8,), representation=6, minimum_scale=0.5), CNP),
     "layers-of-its-own": Row(lambda: LayersOfItsOwn(**RATE), LayersOfItsOwn),
     "method-of-its-own": Row(lambda: MethodOfItsOwn(), MethodOfItsOwn),
 }
 
 
-PARAMS = pytest.mark.parametrize("row", [pytest.param(row, id=name) for name, row in ROWS.items()])
-COMPILED = pytest.mark.parametrize(
-    "row",
-    [
-        pytest.param(row, id=name, marks=[pytest.mark.slow] if row.slow else [])
-        for name, row in ROWS.items()
-    ],
-)
+def _parameters(is_slow):
+    """The rows as arguments of a test, those that are slow marked so."""
+    marks = {True: [pytest.mark.slow], False: []}
+    rows = [pytest.param(row, id=n, marks=marks[is_slow(row)]) for n, row in ROWS.items()]
+    return pytest.mark.parametrize("row", rows)
+
+
+PARAMS = _parameters(lambda row: row.second)
+COMPILED = _parameters(lambda row: row.second or row.slow)
 
 
 @functools.cache
@@ -214,7 +223,7 @@ def learner_to_read(row):
 
 def rows(slow):
     """Name -> row, the slow ones or the others."""
-    return {name: row for name, row in ROWS.items() if row.slow == slow}
+    return {name: row for name, row in ROWS.items() if (row.slow or row.second) == slow}
 
 
 def weights(learner):

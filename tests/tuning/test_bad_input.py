@@ -95,6 +95,7 @@ def test_the_same_network_in_each_trial(tmp_path):
     [
         ({"network": None}, "MAML has no layers of its own"),
         ({"learner": tfmeta.learners.SimpleShot}, "build.hp. makes the learner, and its fit"),
+        ({"learner": tfmeta.learners.Baseline}, "whose network learns class labels"),
         ({"learner": tfmeta.learners.MAML(searches.network())}, "Expected a class of learners"),
         ({"learner": keras.Model}, "Expected a class of learners"),
         ({"network": searches.network()}, "makes a new network for each trial"),

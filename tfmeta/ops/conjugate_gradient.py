@@ -21,6 +21,7 @@ def conjugate_gradient(product, b, steps):
     Reference:
         Hestenes and Stiefel, "Methods of conjugate gradients for solving linear systems", 1952.
     """
+
     def step(x, residual, direction, square):
         image = product(direction)
         # After an exact solution there is nothing left to divide.

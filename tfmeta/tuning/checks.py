@@ -1,10 +1,11 @@
 """What a `MetaHyperModel` is given: checked when it is made, and networks when they are."""
 
+import inspect
 import weakref
 
 import keras
 
-from tfmeta.learners import MetaModel, SimpleShot
+from tfmeta.learners import MetaModel
 
 
 def check_arguments(learner, network, compile, fixed):
@@ -27,12 +28,12 @@ def check_learner(learner):
             "Expected a class of learners, such as tfmeta.learners.MAML. Received: "
             f"{learner!r}. Pass the class itself; it is made anew in each trial."
         )
-    if issubclass(learner, SimpleShot):
+    if learner.needs_pretraining:
         raise ValueError(
             f"Expected a learner that is trained on episodes. Received: {learner.__name__}, whose "
-            "network learns class labels, and whose transforms differ after `center_on` only. "
-            "Write a keras_tuner.HyperModel: its build(hp) makes the learner, and its fit(...) "
-            "pretrains and centres it and returns the scores of the validation episodes."
+            "network learns class labels. Write a keras_tuner.HyperModel: its build(hp) makes the "
+            "learner, and its fit(...) pretrains it, centres SimpleShot (`center_on`), and returns "
+            "the scores of the validation episodes."
         )
 
 
@@ -43,9 +44,9 @@ def check_network(learner, network):
             "Expected network to be a function that makes a new network for each trial. "
             f"Received: {network!r}. Pass lambda: tfmeta.networks.mlp((1,), 1), say."
         )
-    # A constructor that is not ours may make the network itself.
-    ours = learner.__init__.__module__.startswith("tfmeta.")
-    if network is None and ours and learner.call is MetaModel.call:
+    # A constructor that takes none makes its layers itself.
+    takes = "network" in inspect.signature(learner.__init__).parameters
+    if network is None and takes and learner.call is MetaModel.call:
         raise ValueError(
             f"Expected network, a function that makes a new network for each trial: "
             f"{learner.__name__} has no layers of its own. Received: None. Pass "

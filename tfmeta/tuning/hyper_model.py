@@ -38,8 +38,8 @@ class MetaHyperModel(keras_tuner.HyperModel):
     tell other episodes: the validation episodes are yours to keep the same.
 
     All learners are trained on episodes here. One that is pretrained on class labels (`Baseline`,
-    `BaselinePlusPlus`) takes a `keras_tuner.HyperModel` of your own, with the pretraining in its
-    `fit`; `SimpleShot`, whose search space means nothing without `center_on`, is refused.
+    `BaselinePlusPlus`, `SimpleShot`) is refused: it takes a `keras_tuner.HyperModel` of your own,
+    with the pretraining in its `fit`.
 
     Args:
         learner: a class of learners, such as `tfmeta.learners.MAML`.
