@@ -21,12 +21,14 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 
 import numpy as np
 
 from benchmarks.cases import CASES, first_weights, meta_batch
 from benchmarks.contenders import ROOT, Worker
 from benchmarks.machine import busy_share, machine
+from benchmarks.speed import take_rounds
 
 FIRST = ("MAML-1", "MAML-5", "ImplicitMAML", "ALFA-5", "MAMLPlusPlus")
 STEPS = ("sinusoid-1", "sinusoid-5", "omniglot-1", "omniglot-5", "omniglot-stride-5")
@@ -46,8 +48,6 @@ def tree(checkout):
 
 def first_step(name):
     """Seconds from `fit` to the end of its first batch, and the loss there; prints JSON."""
-    import time
-
     import keras
     import tensorflow as tf
 
@@ -92,8 +92,7 @@ def first_steps(names, folders, rounds):
 
 
 def steps(name, folders, rounds):
-    """`{tree: [seconds a step]}` and `{tree: [peak bytes]}` of one case."""
-    seconds, peaks = ({label: [] for label in folders} for _ in range(2))
+    """Of one case, each by tree: `{"step_s": [seconds], "peak_mib": [MiB]}`."""
     with tempfile.TemporaryDirectory() as data, contextlib.ExitStack() as stack:
         file = pathlib.Path(data) / "case.npz"
         np.savez(file, **first_weights(CASES[name]), **meta_batch(CASES[name]))
@@ -103,12 +102,14 @@ def steps(name, folders, rounds):
             worker.load(CASES[name], file)
             before[label] = worker.ask("memory", reset=True)["now"]
             worker.ask("first")
-        for _ in range(rounds):
-            for label, worker in workers.items():
-                answer = worker.ask("round", seconds=2.0)
-                seconds[label].append(answer["seconds"] / answer["steps"])
-        for label, worker in workers.items():
-            peaks[label].append((worker.ask("memory")["peak"] - before[label]) / 2**20)
+        errors = {label: {} for label in folders}
+        seconds = take_rounds(workers, errors, rounds, seconds=2.0)
+        if any(errors.values()):
+            sys.exit(f"{name}: a tree stopped, see above.")
+        peaks = {
+            label: [(worker.ask("memory")["peak"] - before[label]) / 2**20]
+            for label, worker in workers.items()
+        }
     report(f"step, {name}", seconds, "s")
     report(f"peak memory, {name}", peaks, "MiB")
     return {"step_s": seconds, "peak_mib": peaks}

@@ -80,8 +80,8 @@ class Row(NamedTuple):
         images: True for classification of pictures, False for regression.
         masks: True if padded rows change nothing.
         renames: True if renaming the labels renames the outputs, and nothing else.
-        slow: True for rows whose compiled steps only `pytest -m slow` compares in every mode; the
-            quick tests run most of such a row's steps eagerly, which needs no trace.
+        slow: True for rows whose compiled steps `pytest -m slow` goes through; most of the quick
+            tests run such a row's steps eagerly, which needs no trace.
         second: True for another row of a learner, which only `pytest -m slow` goes through.
     """
 
@@ -213,6 +213,18 @@ def _parameters(is_slow):
 
 PARAMS = _parameters(lambda row: row.second)
 COMPILED = _parameters(lambda row: row.second or row.slow)
+# Every row compiled, in the slow tests where that takes long, and then eagerly in the quick ones.
+EAGER_OR_COMPILED = pytest.mark.parametrize(
+    ("row", "eager"),
+    [
+        pytest.param(row, eager, id=f"{name}-eager" if eager else name, marks=marks)
+        for name, row in ROWS.items()
+        for eager, marks in (
+            (False, [pytest.mark.slow] if row.slow or row.second else []),
+            *([(True, [])] if row.slow else []),
+        )
+    ],
+)
 
 
 @functools.cache

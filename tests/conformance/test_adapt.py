@@ -112,8 +112,8 @@ def pad(examples, rows):
     )
 
 
-@PARAMS
-def test_padded_rows_change_nothing_or_stop(row):
+@catalogue.EAGER_OR_COMPILED
+def test_padded_rows_change_nothing_or_stop(row, eager):
     episodes = row.episodes()
     padded = tfmeta.Episode(pad(episodes.support, 2), pad(episodes.query, 3))
     if not row.masks:
@@ -121,7 +121,7 @@ def test_padded_rows_change_nothing_or_stop(row):
         with pytest.raises(ValueError, match="without BatchNormalization"):
             learner.fit(tasks.dataset(padded, 1), verbose=0)
         return
-    learner, other = (row.compiled(run_eagerly=row.slow) for _ in range(2))
+    learner, other = (row.compiled(run_eagerly=eager) for _ in range(2))
     expected = learner.test_on_batch(episodes)
     np.testing.assert_allclose(learner.test_on_batch(padded), expected, rtol=1e-5)
     learner.train_on_batch(episodes)

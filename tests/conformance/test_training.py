@@ -28,9 +28,9 @@ def test_fit_learns_traces_each_step_once_and_leaves_gradient_learners_statistic
     assert all(moved) if row.renames else not any(moved)
 
 
-@PARAMS
-def test_save_and_go_on_equals_an_uninterrupted_run(row, tmp_path):
-    learner = row.compiled(run_eagerly=row.slow)
+@catalogue.EAGER_OR_COMPILED
+def test_save_and_go_on_equals_an_uninterrupted_run(row, eager, tmp_path):
+    learner = row.compiled(run_eagerly=eager)
     data = tasks.dataset(row.episodes(), 2)
     learner.fit(data, verbose=0)
     learner.save(tmp_path / "learner.keras")

@@ -100,6 +100,8 @@ def of_each_task(values, like):
         values: nest of tensors.
         like: a tensor of the task.
     """
+    if tf.executing_eagerly():
+        return values
     *leaves, _ = tf.identity_n([*tf.nest.flatten(values), like], name=_OWN)
     return tf.nest.pack_sequence_as(values, leaves)
 

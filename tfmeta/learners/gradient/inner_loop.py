@@ -44,7 +44,6 @@ def adaptation_path(learner, support, inner_steps, training, last_only):
     checks.check_weights_with_parameters(learner)
     support_loss = _support_loss(learner, support, training)
     start = learner.adapted_part.start(learner, weights, lambda f: support_loss(f, values, 0)[0])
-    rolled = learner.rolled_steps and last_only
     if steps > 1:  # so that the first step is the same function of a task as all others
         start, state = of_each_task((start, values[2]), like=tf.nest.flatten(support.x)[0])
         values = *values[:2], state
@@ -53,7 +52,7 @@ def adaptation_path(learner, support, inner_steps, training, last_only):
             support_loss, start, values, _Handed(learner), steps, learner.is_first_order(),
             checkpoint=_checkpoint(learner, training),
             loss_scale=INNER_LOSS_SCALE if computes_in_float16(learner) else None,
-            rolled=rolled,
+            rolled=learner.rolled_steps and last_only,
             alike=learner.steps_are_alike(),
         )  # fmt: skip
     except UnreachedWeights as error:

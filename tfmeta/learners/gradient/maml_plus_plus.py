@@ -143,7 +143,7 @@ class MAMLPlusPlus(GradientLearner):
         points = path if every else path[-1:]
 
         def scored(weights, state):
-            outputs, state = self.run_network(weights, state, query.x, True, self._query_alone())
+            outputs, state = self._run_query(weights, state, query.x)
             return self.task_loss(query, outputs), outputs, state
 
         if every:
@@ -169,15 +169,15 @@ class MAMLPlusPlus(GradientLearner):
 
     # 5. Statistics of each step.
 
-    def _query_alone(self):
-        """True if the query batch is normalised, in training, by its own statistics."""
-        return self.transductive or bool(self.adapted_part.averaged(self))
+    def _run_query(self, weights, state, x):
+        """In training the query batch is normalised by its own statistics: `(outputs, state)`."""
+        own = self.transductive or bool(self.adapted_part.averaged(self))
+        return self.run_network(weights, state, x, True, own)
 
     def predict_query(self, adapted, x, training=False):
         if not training:
             return super().predict_query(adapted, x)
-        alone = self._query_alone()
-        return self.run_network(adapted.weights, adapted.state, x, True, alone)[0]
+        return self._run_query(adapted.weights, adapted.state, x)[0]
 
     def query_state(self, weights, state, step, support, training):
         part = self.adapted_part
@@ -275,6 +275,7 @@ class ScalesOfEachStep(Learned, AllWeights):
         weights = super().place(learner, weights, fast, step)
         scaled = self.scaled(learner)
         pairs = zip(scaled, self.scales, strict=True)
+        # There is no row -1: at step 0 the network's own count, later those of the step.
         values = [
             tf.cast(step == 0, own.dtype) * weights[i] + row(own, step - 1) for i, own in pairs
         ]
