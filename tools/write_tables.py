@@ -1,28 +1,53 @@
-"""Writes the table of learners into README.md, from the docstrings of the learners.
+"""Writes the tables of learners into README.md and docs/learners.md, from the learners' docstrings.
 
     python tools/write_tables.py
 
-A row says what the first sentence of the docstring says, and names the paper that its section
-"Reference" begins with. `tests/test_readme.py` fails where README.md says something else.
+README.md has a row a family, which is a folder of `tfmeta/learners`; docs/learners.md a row a
+learner: what the first sentence of the docstring says, and the paper that its section "Reference"
+begins with. `tests/test_readme.py` fails where the pages say something else.
 """
 
+import importlib
 import inspect
 import pathlib
 import re
 
 README = pathlib.Path(__file__).resolve().parents[1] / "README.md"
+LEARNERS = README.parent / "docs" / "learners.md"
+FAMILY = ("family", "learners")
 COLUMNS = ("learner", "what it does", "paper")
 YEAR = r"\b(?:19|20)\d\d\b"
 
 
-def learner_table():
-    """The table in Markdown, a row for each learner of `tfmeta.learners`, by name."""
+def learners():
+    """The learners of `tfmeta.learners`, classes, by name."""
     import tfmeta  # here: TensorFlow is not needed to fill in tables
 
     exported = [getattr(tfmeta.learners, name) for name in tfmeta.learners.__all__]
     classes = [c for c in exported if inspect.isclass(c) and issubclass(c, tfmeta.MetaModel)]
     classes = [c for c in classes if not is_base(c, classes)]
-    return markdown(COLUMNS, map(row, sorted(classes, key=lambda c: c.__name__.casefold())))
+    return sorted(classes, key=lambda c: c.__name__.casefold())
+
+
+def learner_table():
+    """The table in Markdown, a row for each learner, by name."""
+    return markdown(COLUMNS, map(row, learners()))
+
+
+def family_table():
+    """The table in Markdown, a row for each family of learners."""
+    families = {}
+    for learner in learners():
+        package = inspect.getmodule(learner).__name__.rpartition(".")[0]
+        families.setdefault(package, []).append(f"`{learner.__name__}`")
+    says = {name: inspect.getdoc(importlib.import_module(name)) for name in sorted(families)}
+    return markdown(FAMILY, ((says[name], ", ".join(families[name])) for name in says))
+
+
+def pages():
+    """Path -> its text with the tables of today."""
+    tables = {README: {"families": family_table()}, LEARNERS: {"learners": learner_table()}}
+    return {path: filled(path.read_text(), named) for path, named in tables.items()}
 
 
 def is_base(learner, classes):
@@ -103,8 +128,9 @@ def filled(text, tables):
 
 
 def main():
-    README.write_text(filled(README.read_text(), {"learners": learner_table()}))
-    print(f"written: {README}")
+    for path, text in pages().items():
+        path.write_text(text)
+        print(f"written: {path}")
 
 
 if __name__ == "__main__":
