@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from tfmeta.backend import many_steps
 from tfmeta.backend.task_layers import kernel_layers
-from tfmeta.engine import episode_checks, finite, losses, phases, resume
+from tfmeta.engine import episode_checks, finite, kept, losses, phases, resume
 from tfmeta.engine import learner_checks as checks
 from tfmeta.engine.metrics import BeforeAdaptation, are_built, build_metrics
 from tfmeta.engine.task import computes_in_float16, run_task
@@ -30,6 +30,7 @@ def compile(learner, keras_compile, optimizer, loss, metrics, kwargs):
     # Keras gives sample weights, here the mask, to weighted metrics only.
     keras_compile(optimizer=optimizer, loss=loss, weighted_metrics=metrics, **kwargs)
     learner.first_bad_loss = finite.FirstBadLoss() if learner.jit_compile else None
+    kept.forget(learner)
 
 
 def _suits_xla(learner, run_eagerly):

@@ -309,12 +309,7 @@ class MetaModel(keras.Model, metaclass=saving.ReadyAfterInit):
     # Arguments, and files.
 
     def __setattr__(self, name, value):
-        # The first value is the constructor's, which is recorded where the caller gave it.
-        known = name in self.__dict__ or "_is_ready" in self.__dict__
-        changed = known and name in saving.argument_names(type(self))
-        super().__setattr__(name, value)
-        if changed:
-            saving.argument_changed(self, name, value)
+        saving.set_attribute(self, super().__setattr__, name, value)
 
     def arguments_changed(self):
         """Called after an argument of the constructor was changed as an attribute."""

@@ -6,6 +6,8 @@ import itertools
 
 import keras
 
+from tfmeta.engine import kept
+
 
 def record_arguments(cls, args, kwargs):
     """The arguments of `cls(*args, **kwargs)` by name, defaults included.
@@ -79,6 +81,17 @@ def learner_config(learner, arguments):
     if any(p.name == "name" or p.kind == inspect.Parameter.VAR_KEYWORD for p in takes):
         config["name"] = learner.name
     return config
+
+
+def set_attribute(learner, keras_set, name, value):
+    """`MetaModel.__setattr__`; the first is the learner, the second Keras's own method."""
+    # The first value is the constructor's, which is recorded where the caller gave it.
+    known = name in vars(learner) or "_is_ready" in vars(learner)
+    changed = known and name in argument_names(type(learner))
+    keras_set(name, value)
+    if changed:
+        argument_changed(learner, name, value)
+    kept.attribute_was_set(learner, name)
 
 
 def argument_changed(learner, name, value):

@@ -1,12 +1,14 @@
 """Scoring a learner over many episodes."""
 
 import inspect
+from collections.abc import Hashable
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer
+from tfmeta.engine.kept import kept
 from tfmeta.engine.meta_model import MetaModel
 from tfmeta.evaluation.report import EvaluationReport, ScoreCurve
 
@@ -41,15 +43,18 @@ def evaluate_episodes(learner, episodes, count=600, *, score=None, inner_steps=N
     if inner_steps is not None:
         _check_takes_inner_steps(learner)
         options["inner_steps"] = inner_steps
-    score = _Score(score)
 
-    def task_score(episode):
-        adapted = learner.adapt(episode.support, **options)
-        query = episode.query
-        return score(query.y, learner.predict_query(adapted, query.x, mask=query.mask), query.mask)
+    def with_score(score):
+        def task_score(episode):
+            adapted, query = learner.adapt(episode.support, **options), episode.query
+            outputs = learner.predict_query(adapted, query.x, mask=query.mask)
+            return score(query.y, outputs, query.mask)
 
-    scores = _score_episodes(learner, episodes, count, task_score, verbose)
-    return EvaluationReport(scores, score.name, _is_transductive(learner))
+        return task_score
+
+    key = "evaluate_episodes", inner_steps
+    scores, name = _score_episodes(learner, episodes, count, score, with_score, key, verbose)
+    return EvaluationReport(scores, name, _is_transductive(learner))
 
 
 def score_curve(learner, episodes, inner_steps=10, count=600, score=None, verbose=1):
@@ -80,33 +85,45 @@ def score_curve(learner, episodes, inner_steps=10, count=600, score=None, verbos
             f"{type(learner).__name__}, which has no method adaptation_path; use evaluate_episodes."
         )
     check_integer("inner_steps", inner_steps, 0)
-    score = _Score(score)
 
-    def task_scores(episode):
-        path = learner.adaptation_path(episode.support, inner_steps)
-        query = episode.query
-        return tf.stack(
-            [
-                score(query.y, learner.predict_query(a, query.x, mask=query.mask), query.mask)
-                for a in path
-            ]
-        )
+    def with_score(score):
+        def task_scores(episode):
+            path, query = learner.adaptation_path(episode.support, inner_steps), episode.query
+            outputs = [learner.predict_query(a, query.x, mask=query.mask) for a in path]
+            return tf.stack([score(query.y, o, query.mask) for o in outputs])
 
-    scores = _score_episodes(learner, episodes, count, task_scores, verbose)
-    return ScoreCurve(scores, score.name, _is_transductive(learner))
+        return task_scores
+
+    key = "score_curve", inner_steps
+    scores, name = _score_episodes(learner, episodes, count, score, with_score, key, verbose)
+    return ScoreCurve(scores, name, _is_transductive(learner))
 
 
-def _score_episodes(learner, episodes, count, task_scores, verbose):
-    """Maps one task's `task_scores` over the first `count` episodes, to `[count, ...]`."""
+def _score_episodes(learner, episodes, count, score, with_score, key, verbose):
+    """The scores of the first `count` episodes, `[count, ...]`, and the name of the score.
+
+    Args:
+        score: what the caller asks for, a callable or None.
+        with_score: function of a `_Score` to the function of one task that is mapped.
+        key: tells the functions of one learner apart.
+    """
     check_integer("count", count, 1)
+    score = _Score(score)
     learner.prepare(episodes)
 
-    # AutoGraph off, as in Keras's own training step: a learner behaves the same in both,
-    # and its errors arrive with their message unwrapped.
-    @tf.function(autograph=False)
-    def score_batch(batch):
-        return learner.map_tasks(task_scores, batch)
+    def make():
+        # AutoGraph off, as in Keras's own training step: a learner behaves the same in both,
+        # and its errors arrive with their message unwrapped.
+        @tf.function(autograph=False)
+        def score_batch(batch):
+            return learner.map_tasks(with_score(score), batch)
 
+        return score_batch, score
+
+    # An evaluation after each epoch is traced at the first of them.
+    function = score.function
+    key = *key, function if isinstance(function, Hashable) else id(function)
+    score_batch, score = kept(learner, key, make)
     bar = keras.utils.Progbar(count, verbose=verbose, unit_name="episode")
     scores, done, total = [], 0, 0.0
     for batch in episodes:
@@ -121,7 +138,7 @@ def _score_episodes(learner, episodes, count, task_scores, verbose):
         total += batch_scores.reshape(len(batch_scores), -1)[:, -1].sum()
         bar.update(done, [("score", total / done)])  # Progbar shows values as they are
         if done == count:
-            return np.concatenate(scores)
+            return np.concatenate(scores), score.name
     raise ValueError(
         f"Expected at least count={count} episodes. Received: a dataset that ends after {done}. "
         "Make the dataset with a larger count (None: endless), or lower count here."
