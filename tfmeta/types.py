@@ -47,7 +47,7 @@ class ClassDataset:
             are scaled to `0..1` when episodes are made.
         class_ids: integers `[examples]`, the class of each row, `0..classes-1`. Every class
             needs at least one row.
-        class_names: one name a class; `str(class_id)` by default.
+        class_names: one name a class, no two alike; `str(class_id)` by default.
 
     Attributes:
         x: the rows sorted by class (the order inside a class is kept), `[examples, ...]`, in
@@ -58,7 +58,8 @@ class ClassDataset:
         class_names: tuple of str.
 
     Raises:
-        ValueError: the lengths differ, the ids are no integers, or a class is empty.
+        ValueError: the lengths differ, the ids are no integers, a class is empty, or two classes
+            have one name.
     """
 
     def __init__(self, x, class_ids, class_names=None):
@@ -73,6 +74,12 @@ class ClassDataset:
         if len(names) != len(counts):
             raise ValueError(
                 f"Expected {len(counts)} class names, one a class id. Received: {len(names)}."
+            )
+        if len(set(names)) != len(names):
+            twice = sorted({name for name in names if names.count(name) > 1})[:5]
+            raise ValueError(
+                "Expected class names that differ, and each class once. "
+                f"Received: {twice} more than once."
             )
         if (counts == 0).any():
             empty = [names[i] for i in np.flatnonzero(counts == 0)[:5]]

@@ -174,7 +174,7 @@ def test_save_and_load(build, tmp_path):
         (lambda: resnet12((28, 28, 1), "5"), "outputs .*'5'"),
         (lambda: mlp(0, 1), "input_shape .*0"),
         (lambda: mlp((), 1), r"input_shape .*\(\)"),
-        (lambda: mlp(1, None), "outputs .*None"),
+        (lambda: mlp(1, 0), "outputs .*at least 1, or None.* 0"),
         (lambda: mlp(1, 1, hidden=40), r"hidden .*\(40, 40\).*Received: 40"),
         (lambda: mlp(1, 1, hidden=(40, 0)), "width in hidden .*0"),
     ],

@@ -11,10 +11,11 @@ def from_arrays(x, labels, class_names=None):
     Args:
         x: array `[examples, ...]`; or dicts and tuples of such arrays, say
             `{"ids": [examples, length], "mask": [examples, length]}`. A list is an array.
-        labels: integers or strings `[examples]`, any values; the class ids are their
-            positions among the sorted distinct labels.
-        class_names: one name for each distinct label, in sorted order; `str(label)` by
-            default.
+        labels: integers or strings `[examples]`, or a column `[examples, 1]` as Keras's data
+            sets have, any values; the class ids are their positions among the sorted distinct
+            labels.
+        class_names: one name for each distinct label, in sorted order, no two alike;
+            `str(label)` by default.
 
     Returns:
         `ClassDataset`.
@@ -43,10 +44,13 @@ def from_arrays(x, labels, class_names=None):
 def _checked_labels(labels):
     """Labels as a 1-D array of integers or str."""
     labels = np.asarray(labels)
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
     if labels.ndim != 1:
+        hint = " One-hot labels: pass labels.argmax(axis=-1)." if labels.ndim == 2 else ""
         raise ValueError(
             "Expected labels of shape (examples,), one integer or string a row. "
-            f"Received: shape {labels.shape}. One-hot labels: pass labels.argmax(axis=-1)."
+            f"Received: shape {labels.shape}.{hint}"
         )
     if labels.dtype == object:  # pandas columns
         kinds = {str if isinstance(v, str) else type(v) for v in labels.tolist()}

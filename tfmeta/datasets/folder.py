@@ -33,10 +33,11 @@ def from_folder(path, image_size=None, channels=None):
         `ClassDataset` with x uint8 `[rows, height, width, channels]`.
 
     Raises:
-        FileNotFoundError: `path` does not exist.
+        FileNotFoundError: `path` does not exist, or an image in it is a link to nowhere.
         PermissionError: a folder may not be read.
         ValueError: `path` is neither a folder nor a zip file, holds no class, or an image is
-            broken or differs in size or channels; or a zip member would lie outside.
+            broken or differs in size or channels; a folder is called like an image; or a zip
+            member would lie outside, or is there twice.
         ImportError: pillow is missing: `pip install tfmeta[images]`.
     """
     path = os.fspath(path)
@@ -71,8 +72,32 @@ def _names_in_folder(path):
             if not real.startswith(os.path.join(os.path.realpath(f"{folder}/{name}"), ""))
         ]
         inside = os.path.relpath(folder, path).replace(os.sep, "/")
+        _check_folders([posixpath.normpath(posixpath.join(inside, name)) for name in subfolders])
         names += [posixpath.normpath(posixpath.join(inside, name)) for name in files]
-    return sorted(filter(_is_image, names))
+    names = sorted(filter(_is_image, names))
+    for name in names:
+        _check_file(os.path.join(path, name), name)
+    return names
+
+
+def _check_folders(names):
+    """No folder is called like an image: is it a class, or what was left of a picture?"""
+    for name in filter(_is_image, sorted(names)):
+        raise ValueError(
+            f"Expected images, and folders that are not called like one. Received: a folder {name}."
+            " Give it another name, or remove it."
+        )
+
+
+def _check_file(path, name):
+    """An image is a file: a link may lead nowhere, and a pipe would be read for ever."""
+    if not os.path.exists(path):
+        raise FileNotFoundError(
+            f"Expected images that are there. Received: {name}, a link to {os.readlink(path)}, "
+            "which is not there. Mend the link, or remove it."
+        )
+    if not os.path.isfile(path):
+        raise ValueError(f"Expected images in files. Received: {name}, which is no file.")
 
 
 def _is_image(name):
@@ -95,7 +120,13 @@ def _from_zip(path, image_size, channels):
         members = {}
         for info in archive.infolist():
             name = _checked_member(info.filename, path)
+            _check_folders([name] if info.is_dir() else _folders_of(name))
             if not info.is_dir() and _is_image(name):
+                if name in members:
+                    raise ValueError(
+                        f"Expected each image once. Received: {name} twice in {path}. Make the "
+                        "file anew from a folder."
+                    )
                 members[name] = info
         names = sorted(members)
         classes = _classes_of(names, path)
@@ -106,6 +137,12 @@ def _from_zip(path, image_size, channels):
                 return archive.read(members[name])
 
         return decode_all(read, names, image_size, channels), classes, names
+
+
+def _folders_of(name):
+    """The folders that a member of a zip file lies in, "a" and "a/b" of "a/b/1.png"."""
+    parts = name.split("/")[:-1]
+    return ["/".join(parts[: i + 1]) for i in range(len(parts))]
 
 
 def _checked_member(name, path):

@@ -1,5 +1,8 @@
 """Data sets of tensorflow-datasets as a `ClassDataset`."""
 
+import difflib
+import re
+
 import numpy as np
 import tensorflow as tf
 
@@ -78,9 +81,20 @@ def _load(name, split, data_dir, download):
         raise ValueError(
             f"Expected a data set that tfds.load can load. Received: name={name!r}, "
             f"split={split!r}, data_dir={data_dir!r}, download={download!r}. "
-            f"tfds says: {type(error).__name__}: {error}"
+            f"tfds says: {type(error).__name__}: {_in_short(error, name)}"
         ) from error
     return examples, info.features
+
+
+def _in_short(error, name):
+    """What tfds says, with the names nearest to `name` in the place of its whole catalogue."""
+    said, *catalogue = re.split(r"\s*Available datasets:", str(error))
+    if not catalogue:
+        return said
+    known = re.findall(r"^\s*- (\S+)$", catalogue[0], re.MULTILINE)
+    near = difflib.get_close_matches(str(name), known)
+    meant = f" Did you mean {' or '.join(near)}?" if near else ""
+    return f"{said}{meant} Its {len(known)} data sets: tfds.list_builders()."
 
 
 def _feature(features, key, argument, name):

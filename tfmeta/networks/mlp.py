@@ -4,7 +4,7 @@ from numbers import Integral
 
 import keras
 
-from tfmeta.networks.blocks import check_positive
+from tfmeta.networks.blocks import check_outputs, check_positive
 
 
 def mlp(
@@ -27,26 +27,32 @@ def mlp(
         input_shape: shape of one example, a tuple, or an int for a vector. Examples of
             more than one axis are flattened.
         outputs: width of the last layer: regression targets, logits (one a class), or
-            the width of the embedding for a metric learner.
+            the width of the embedding for a metric learner; None leaves the head out and
+            returns the features, `hidden[-1]` values.
         hidden: widths of the hidden layers; `()` makes a linear model.
         activation: activation of the hidden layers, whatever Keras takes.
         kernel_initializer: initialiser of all the kernels, whatever Keras takes.
         name: name of the model.
 
     Returns:
-        A `keras.Model`, `[batch, *input_shape]` to `[batch, outputs]`.
+        A `keras.Model`, `[batch, *input_shape]` to `[batch, outputs]`, or to
+        `[batch, hidden[-1]]` without a head.
 
     Raises:
-        ValueError: a shape or width is not a positive integer.
+        ValueError: a shape or width is not a positive integer, or there is no layer at all.
 
     Reference:
         - [Finn et al., 2017](https://arxiv.org/abs/1703.03400)
     """
-    shape = _example_shape(input_shape)
-    outputs = check_positive("outputs", outputs)
+    shape, outputs = _example_shape(input_shape), check_outputs(outputs)
     if not isinstance(hidden, tuple | list):
         raise ValueError(
             f"Expected hidden to be a tuple of widths, such as (40, 40). Received: {hidden!r}."
+        )
+    if outputs is None and not hidden:
+        raise ValueError(
+            "Expected a network with a layer. Received: outputs=None and hidden=(). Pass outputs, "
+            "or the widths of hidden layers."
         )
     inputs = keras.Input(shape)
     x = keras.layers.Flatten(name="flatten")(inputs) if len(shape) > 1 else inputs
@@ -56,8 +62,10 @@ def mlp(
             width, activation, kernel_initializer=_fresh(kernel_initializer), name=f"dense{i}"
         )
         x = layer(x)
-    head = keras.layers.Dense(outputs, kernel_initializer=_fresh(kernel_initializer), name="head")
-    return keras.Model(inputs, head(x), name=name)
+    if outputs is not None:
+        initializer = _fresh(kernel_initializer)
+        x = keras.layers.Dense(outputs, kernel_initializer=initializer, name="head")(x)
+    return keras.Model(inputs, x, name=name)
 
 
 def _fresh(initializer):
