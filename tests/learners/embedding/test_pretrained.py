@@ -102,6 +102,17 @@ def test_nearest_transformed_mean_by_hand(transform):
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
+def test_the_mean_of_classes_whose_examples_are_nests():
+    inputs = {"a": keras.Input((2,)), "b": keras.Input((3,))}
+    network = keras.Model(inputs, keras.layers.Concatenate()([inputs["a"], inputs["b"]]))
+    x = np.random.default_rng(0).normal(size=(6, 5)).astype("float32")
+    x = {"a": x[:, :2], "b": x[:, 2:]}
+    learner = SimpleShot(network)
+    learner.center_on(tfmeta.datasets.from_arrays(x, [0, 0, 1, 1, 2, 2]))
+    expected = np.concatenate([x["a"], x["b"]], axis=1).mean(axis=0)
+    np.testing.assert_allclose(learner.base_mean, expected, atol=1e-6)
+
+
 def test_without_normalisation_it_is_a_protonet_and_without_a_mean_not_centred():
     support, x = task()
     network = embedding()

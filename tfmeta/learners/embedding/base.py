@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer
+from tfmeta.engine.building import network_input_shape
 from tfmeta.engine.meta_model import MetaModel
 
 
@@ -26,6 +27,11 @@ class EmbeddingLearner(MetaModel):
 
     supports_masks = True
     integer_labels = True
+
+    def ready(self):
+        # A network that came built: what a subclass adds in `build` is made at once, too.
+        if self.built:
+            self.build(network_input_shape(self.network))
 
     def predicts_logits(self):
         return True

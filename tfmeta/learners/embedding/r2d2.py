@@ -7,7 +7,6 @@ import keras
 import tensorflow as tf
 
 from tfmeta.arguments import check_number
-from tfmeta.engine.building import network_input_shape
 from tfmeta.engine.inputs import network_dtype
 from tfmeta.engine.meta_model import MetaModel
 from tfmeta.learners.embedding.base import EmbeddingLearner
@@ -74,10 +73,6 @@ class R2D2(EmbeddingLearner):
         self.regularization = check_number("regularization", regularization)
         self.scale = check_number("scale", scale)
         self.log_regularization = None
-
-    def ready(self):
-        if self.built:
-            self.build(network_input_shape(self.network))
 
     @classmethod
     def search_space(cls, hp):

@@ -1,15 +1,17 @@
 """SimpleShot: the nearest class mean of normalised features."""
 
+from operator import itemgetter
+
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfmeta.engine.building import network_input_shape, network_inputs
+from tfmeta.engine.building import network_inputs
 from tfmeta.inputs import as_inputs
 from tfmeta.learners.embedding.base import EmbeddingLearner
 from tfmeta.learners.embedding.protonet import Prototypes
 from tfmeta.ops import class_means, squared_euclidean
-from tfmeta.types import check_class_dataset
+from tfmeta.types import check_class_dataset, map_parts
 
 TRANSFORMS = ("CL2N", "L2N", "UN")
 _CHUNK_ROWS = 256
@@ -60,10 +62,6 @@ class SimpleShot(EmbeddingLearner):
         self.transform = transform
         self.base_mean = None
 
-    def ready(self):
-        if self.built:
-            self.build(network_input_shape(self.network))
-
     @classmethod
     def search_space(cls, hp):
         """Arguments of the constructor, drawn with the `hp` of keras-tuner."""
@@ -107,10 +105,11 @@ class SimpleShot(EmbeddingLearner):
         """
         check_class_dataset(dataset)
         if not self.built:
-            self.build((None, *dataset.example_shape))
+            self.build(map_parts(lambda part: (None, *part.shape[1:]), dataset.x))
         embed = tf.function(super().embed, autograph=False, reduce_retracing=True)
         total = np.zeros(self.base_mean.shape)
         for start in range(0, dataset.num_examples, _CHUNK_ROWS):
-            x = tf.convert_to_tensor(dataset.x[start : start + _CHUNK_ROWS])
-            total += np.sum(embed(as_inputs(x)), axis=0, dtype=np.float64)
+            rows = map_parts(itemgetter(slice(start, start + _CHUNK_ROWS)), dataset.x)
+            x = as_inputs(map_parts(tf.convert_to_tensor, rows))
+            total += np.sum(embed(x), axis=0, dtype=np.float64)
         self.base_mean.assign(total / dataset.num_examples)
