@@ -3,9 +3,10 @@
 import tensorflow as tf
 
 from tfmeta.backend.network_facts import check_runs_on_given_weights, has_batch_norm
+from tfmeta.engine import losses
 from tfmeta.engine.building import build_on
 from tfmeta.engine.finite import MARK
-from tfmeta.engine.inputs import as_tensor, check_labels
+from tfmeta.engine.inputs import as_targets, as_tensor, check_labels
 from tfmeta.types import Episode, Examples
 
 _HOW_TO_PASS = (
@@ -42,8 +43,8 @@ def check_meta_batch(learner, first):
                 f"Expected a real row in each task's {name} set. Received: a mask of zeros."
             )
     if learner.integer_labels:
-        check_labels(first.support.y, None, "support.y")
-        check_labels(first.query.y, None, "query.y")
+        check_labels(first.support.y, None, "support.y", learner.query_loss)
+        check_labels(first.query.y, None, "query.y", learner.query_loss)
     learner.check_episodes(first)
 
 
@@ -77,7 +78,7 @@ def as_meta_batch(learner, episodes):
         )
 
     def tensors(part):
-        x, y = as_tensor(learner, part.x), as_tensor(learner, part.y)
+        x, y = as_tensor(learner, part.x), as_targets(learner, part.y)
         mask = tf.ones(tf.shape(y)[:2]) if part.mask is None else part.mask
         return Examples(x, y, tf.convert_to_tensor(mask, tf.float32))
 
@@ -86,16 +87,19 @@ def as_meta_batch(learner, episodes):
     return episodes
 
 
-def check_ways(outputs, first):
+def check_ways(outputs, first, loss=None):
     """The labels of classification episodes fit the width of a network's outputs.
 
     Args:
         outputs: number of outputs of the network.
         first: the first meta-batch, NumPy arrays.
+        loss: the compiled loss, whose `ignore_class` is no way, or None.
     """
-    ways = int(max(first.support.y.max(), first.query.y.max())) + 1
+    ignored = losses.ignored_class(loss)
+    labels = [part.y[part.y != ignored] for part in first]
+    ways = int(max(y.max(initial=-1) for y in labels)) + 1
     padded = not (first.support.mask.all() and first.query.mask.all())
-    if ways > outputs or (ways < outputs and not padded):
+    if ways > outputs or (ways < outputs and not padded and ignored is None):
         raise ValueError(
             f"Expected as many ways as the network has outputs, {outputs}. Received: episodes of "
             f"{ways} ways. Make the network with outputs={ways}, or the episodes with "

@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
+from tfmeta.engine import losses
 from tfmeta.inputs import scale_images
 from tfmeta.types import Episode, Examples
 
@@ -56,7 +57,7 @@ def as_examples(learner, support):
             "Expected tfmeta.Examples, the support set of one task. "
             f"Received: {type(support).__name__}. Pass {hint}."
         )
-    x, y = as_tensor(learner, support.x), _as_targets(learner, support.y)
+    x, y = as_tensor(learner, support.x), as_targets(learner, support.y)
     for part in tf.nest.flatten(x):
         ranks = part.shape.rank, y.shape.rank
         if 0 in ranks or part.shape[0] != y.shape[0] or part.shape[0] == 0:
@@ -64,7 +65,17 @@ def as_examples(learner, support):
                 "Expected support.x and support.y with the same number of rows, at least one "
                 f"(shots > 0). Received: x of shape {part.shape}, y of shape {y.shape}."
             )
-    return Examples(x, y, _as_mask(learner, y, support.mask))
+    return _without_ignored(learner, Examples(x, y, _as_mask(learner, y, support.mask)))
+
+
+def _without_ignored(learner, support):
+    """Rows that the compiled loss ignores as padding, for learners whose loss is another."""
+    ignored = losses.ignored_class(learner.query_loss)
+    if ignored is None or support.y.shape.rank != 1:
+        return support
+    counted = support.y != tf.cast(ignored, support.y.dtype)
+    mask = support.mask * tf.cast(counted, support.mask.dtype)
+    return Examples(support.x, tf.where(counted, support.y, 0), mask)
 
 
 def _as_mask(learner, y, mask):
@@ -77,31 +88,34 @@ def _as_mask(learner, y, mask):
     if tf.executing_eagerly() and not tf.reduce_any(mask > 0):
         raise ValueError("Expected a real row in the support set. Received: a mask of zeros.")
     if tf.executing_eagerly() and learner.integer_labels:
-        check_labels(y.numpy(), None, "support.y")
+        check_labels(y.numpy(), None, "support.y", learner.query_loss)
     return mask
 
 
-def _as_targets(learner, y):
-    # uint8 labels are labels, not pictures.
-    if learner.integer_labels and not tf.is_tensor(y):
-        y = np.asarray(y)
-        y = y.astype("int32") if y.dtype == np.uint8 else y
+def as_targets(learner, y):
+    """Targets as tensors: as `as_tensor`, but uint8 are labels, not pictures."""
+    y = y if tf.is_tensor(y) else np.asarray(y)
+    if y.dtype == np.uint8:
+        y = tf.cast(y, tf.int32)
     return as_tensor(learner, y)
 
 
-def check_labels(y, outputs, where):
+def check_labels(y, outputs, where, loss=None):
     """Class labels are integers `0..outputs-1`.
 
     Args:
         y: NumPy array of labels.
         outputs: number of classes, or None if it is not known.
         where: what `y` is called in a message.
+        loss: the compiled loss, whose `ignore_class` may be any number, or None.
     """
     if not np.issubdtype(y.dtype, np.integer):
         raise ValueError(
             f"Expected integer class labels in {where}. Received: dtype {y.dtype}. Use "
             'y.astype("int32"), or a loss for these targets.'
         )
+    ignored = losses.ignored_class(loss)
+    y = y if ignored is None else y[y != ignored]
     wanted = "0..ways-1" if outputs is None else f"0..{outputs - 1}, one for each output"
     if y.size and (y.min() < 0 or (outputs is not None and y.max() >= outputs)):
         received = y.min() if y.min() < 0 else y.max()

@@ -33,19 +33,49 @@ def is_sparse(loss):
     return fn is keras.losses.sparse_categorical_crossentropy
 
 
+def ignored_class(loss):
+    """The label whose rows a sparse cross-entropy leaves out (`ignore_class`), or None."""
+    return getattr(loss, "_fn_kwargs", {}).get("ignore_class") if is_sparse(loss) else None
+
+
+def takes_logits(loss):
+    """True for a loss that was made with from_logits=True."""
+    return bool(getattr(loss, "_fn_kwargs", {}).get("from_logits", False))
+
+
 def expects_probabilities(loss):
     """True for a cross-entropy of probabilities."""
     functions = (
         keras.losses.sparse_categorical_crossentropy,
         keras.losses.categorical_crossentropy,
+        keras.losses.categorical_focal_crossentropy,
         keras.losses.binary_crossentropy,
+        keras.losses.binary_focal_crossentropy,
     )
-    fn_kwargs = getattr(loss, "_fn_kwargs", {})
-    return getattr(loss, "fn", None) in functions and not fn_kwargs.get("from_logits", False)
+    return getattr(loss, "fn", None) in functions and not takes_logits(loss)
+
+
+def counted_rows(loss, y, mask):
+    """`mask` `[rows]` without what the loss ignores: `[rows]`, or like the labels `y`.
+
+    Args:
+        loss: a `keras.losses.Loss`, or None.
+        y: targets, `[rows, ...]`.
+        mask: `[rows]`.
+    """
+    ignored = ignored_class(loss)
+    if ignored is None:
+        return mask
+    y = tf.squeeze(y, -1) if y.shape.rank > 1 and y.shape[-1] == 1 else y
+    counted = tf.cast(y != tf.cast(ignored, y.dtype), mask.dtype)
+    return counted * _with_rank(mask, y.shape.rank)
 
 
 def task_loss(loss, examples, outputs):
     """The mean of a loss over the real rows of one task (their sum with `reduction="sum"`).
+
+    What Keras leaves out of the mean is left out here: rows of the `ignore_class` of a sparse
+    cross-entropy, and steps of a sequence that a layer has masked.
 
     Keras's own reduction is passed by: it divides by the padded rows as well, and by the
     number of replicas, which would change the inner learning rate with the hardware.
@@ -66,7 +96,7 @@ def task_loss(loss, examples, outputs):
             f"Expected one output, a tensor. Received: a {type(outputs).__name__}. Give the "
             "learner a network with one output."
         )
-    y = examples.y
+    y, seen = examples.y, _keras_mask(outputs)
     if outputs.dtype in (tf.float16, tf.bfloat16):  # as Keras does: half precision is for layers
         outputs = tf.cast(outputs, tf.float32)
     if outputs.dtype.is_floating and y.dtype.is_floating:
@@ -80,10 +110,24 @@ def task_loss(loss, examples, outputs):
             f"Expected one loss value a row. Received: a single number from {loss.name}. Take the "
             "mean over the last axis only, so that padded rows can be left out."
         )
+    weights = _with_rank(tf.cast(examples.mask, values.dtype), values.shape.rank)
+    for counted in (seen, _keras_mask(values)):
+        if counted is not None:
+            weights *= _with_rank(tf.cast(counted, values.dtype), values.shape.rank)
     if values.shape.rank > 1:
-        values = tf.reduce_mean(values, axis=list(range(1, values.shape.rank)))
-    mask = tf.cast(examples.mask, values.dtype)
-    total = tf.reduce_sum(values * mask)
+        weights = tf.broadcast_to(weights, tf.shape(values))
+    total = tf.reduce_sum(values * weights)
     if loss.reduction == "sum":
         return total
-    return tf.math.divide_no_nan(total, tf.reduce_sum(mask))  # a minibatch of padding alone: 0
+    return tf.math.divide_no_nan(total, tf.reduce_sum(weights))  # a minibatch of padding alone: 0
+
+
+def _keras_mask(values):
+    """What a layer or a loss of Keras says that counts of a tensor: bool, or None for all."""
+    return getattr(values, "_keras_mask", None)
+
+
+def _with_rank(values, rank):
+    """`values` with axes of size 1 behind, up to a rank."""
+    more = rank - values.shape.rank
+    return tf.reshape(values, tf.concat([tf.shape(values), [1] * more], 0)) if more > 0 else values

@@ -188,8 +188,7 @@ class MetaModel(keras.Model, metaclass=saving.ReadyAfterInit):
     def adapted_model(self, support):
         """A Keras model for the task of a support set, to predict with, save and serve.
 
-        It maps query inputs `[M, ...]` to outputs, and takes what the network takes: images as
-        floats 0..1, not uint8.
+        It maps query inputs `[M, ...]` to outputs; like `adapt`, it scales uint8 pictures to 0..1.
         """
         return AdaptedModel.of(self, support)
 
@@ -203,7 +202,7 @@ class MetaModel(keras.Model, metaclass=saving.ReadyAfterInit):
     def task_loss(self, examples, outputs):
         """The compiled loss of one task: the mean over real rows, a scalar."""
         if self.integer_labels and tf.executing_eagerly() and outputs.shape.rank:
-            check_labels(examples.y.numpy(), outputs.shape[-1], "y")
+            check_labels(examples.y.numpy(), outputs.shape[-1], "y", self.query_loss)
         return losses.task_loss(self.query_loss, examples, outputs)
 
     def predicts_logits(self):
@@ -243,7 +242,8 @@ class MetaModel(keras.Model, metaclass=saving.ReadyAfterInit):
         return fitting.make_test_function(self, super().make_test_function, force)
 
     def compile(self, optimizer="adam", loss=None, metrics=None, **kwargs):
-        """As `keras.Model.compile`. `loss` takes one Keras loss; metrics count real rows only.
+        """As `keras.Model.compile`. `loss` takes one Keras loss; metrics count real rows only,
+        and of these none of the loss's `ignore_class`.
 
         `jit_compile="auto"` asks XLA to compile the steps of dense networks, which makes them
         1.4 to 2.9 times as fast, and not those of convolutional or recurrent ones, which it makes

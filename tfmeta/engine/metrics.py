@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from tfmeta.engine import losses
+
 
 def merge_tasks(nest):
     """`[B, rows, ...]` to `[B * rows, ...]` in every tensor of a nest."""
@@ -63,17 +65,19 @@ class BeforeAdaptation:
         """
         return tf.logical_or(self._loss.count == 0.0, step % 10 == 0)
 
-    def update(self, before, query):
+    def update(self, before, query, loss):
         """Count one meta-batch.
 
         Args:
             before: loss `[B]`, outputs `[B, M, ...]`, measured `[B]` (0: do not count).
             query: `Examples` `[B, M, ...]`.
+            loss: the compiled `keras.losses.Loss`, which says what does not count.
         """
         self.used = True
         self._loss.update_state(before.loss, sample_weight=before.measured)
         mask = query.mask * tf.cast(before.measured, query.mask.dtype)[:, None]
         y, outputs, mask = merge_tasks((query.y, before.outputs, mask))
+        mask = losses.counted_rows(loss, y, mask)
         self._holder.compute_metrics(x=None, y=y, y_pred=outputs, sample_weight=mask)
 
     def result(self):

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from tfmeta.engine import episode_checks, finite, phases
+from tfmeta.engine import episode_checks, finite, losses, phases
 from tfmeta.engine.metrics import merge_tasks
 from tfmeta.engine.task import (
     BeforeResult,
@@ -133,9 +133,10 @@ def _before_results(learner, episodes, results):
 
 def _update_metrics(learner, results, query, before):
     y, outputs, mask = merge_tasks((results.y, results.outputs, results.mask))
+    mask = losses.counted_rows(learner.query_loss, y, mask)
     for metric in learner.metrics:
         if metric.name == "loss":
             metric.update_state(results.loss)
     if before != ():
-        learner.before_adaptation.update(before, query)
+        learner.before_adaptation.update(before, query, learner.query_loss)
     return learner.compute_metrics(x=None, y=y, y_pred=outputs, sample_weight=mask)

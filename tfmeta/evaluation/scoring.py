@@ -10,6 +10,7 @@ import tensorflow as tf
 from tfmeta.arguments import check_integer
 from tfmeta.engine.kept import kept
 from tfmeta.engine.meta_model import MetaModel
+from tfmeta.evaluation.default_score import default_score
 from tfmeta.evaluation.report import EvaluationReport, ScoreCurve
 
 
@@ -26,8 +27,10 @@ def evaluate_episodes(learner, episodes, count=600, *, score=None, inner_steps=N
         count: number of episodes, the first of the dataset; 600 is usual.
         score: callable `score(y, outputs, mask)` of one task, with `y` `[rows, ...]`,
             `outputs` `[rows, ...]` and `mask` `[rows]`, to a scalar tensor. By default
-            accuracy for integer `y` and outputs with a last axis of classes, and mean
-            squared error otherwise; rows whose mask is 0 do not count.
+            accuracy where the compiled loss is of classes (sparse, one-hot, binary or
+            multi-label, where every label of a row counts), or where `y` holds integers and
+            outputs have a last axis of classes; mean squared error otherwise. Rows whose mask
+            is 0, and those of the loss's `ignore_class`, do not count.
         inner_steps: overrides the learner's number of inner steps.
         verbose: 1 for a progress bar, 0 for silence.
 
@@ -108,7 +111,7 @@ def _score_episodes(learner, episodes, count, score, with_score, key, verbose):
         key: tells the functions of one learner apart.
     """
     check_integer("count", count, 1)
-    score = _Score(score)
+    score = _Score(score, getattr(learner, "query_loss", None))
     learner.prepare(episodes)
 
     def make():
@@ -124,7 +127,10 @@ def _score_episodes(learner, episodes, count, score, with_score, key, verbose):
     function = score.function
     key = *key, function if isinstance(function, Hashable) else id(function)
     score_batch, score = kept(learner, key, make)
-    bar = keras.utils.Progbar(count, verbose=verbose, unit_name="episode")
+    # Stateful: shown as it is. Of others Progbar takes the mean over its updates once more.
+    bar = keras.utils.Progbar(
+        count, verbose=verbose, unit_name="episode", stateful_metrics=["score"]
+    )
     scores, done, total = [], 0, 0.0
     for batch in episodes:
         # The concrete function, found again by the batch's shape: through `score_batch(batch)`
@@ -136,7 +142,7 @@ def _score_episodes(learner, episodes, count, score, with_score, key, verbose):
         scores.append(batch_scores)
         done += len(batch_scores)
         total += batch_scores.reshape(len(batch_scores), -1)[:, -1].sum()
-        bar.update(done, [("score", total / done)])  # Progbar shows values as they are
+        bar.update(done, [("score", total / done)])
         if done == count:
             return np.concatenate(scores), score.name
     raise ValueError(
@@ -153,57 +159,26 @@ def _is_transductive(learner):
 class _Score:
     """Scores the outputs of one task; knows its name once it has been traced."""
 
-    def __init__(self, function):
+    def __init__(self, function, loss):
         if function is not None and not callable(function):
             raise ValueError(
                 "Expected score to be a callable (y, outputs, mask) -> scalar, or None. "
                 f"Received: {function!r}."
             )
-        self.function = function
+        self.function, self.loss = function, loss
         self.name = getattr(function, "__name__", type(function).__name__)
         self.name = "score" if self.name == "<lambda>" else self.name.replace("_", " ")
 
     def __call__(self, y, outputs, mask):
         function = self.function
         if function is None:
-            one_more = outputs.shape.rank == y.shape.rank + 1 and outputs.shape[-1] != 1
-            classes = y.dtype.is_integer and one_more
-            function = _accuracy if classes else _mean_squared_error
-            self.name = "accuracy" if classes else "mean squared error"
+            function, self.name = default_score(self.loss, y, outputs)
         score = tf.convert_to_tensor(function(y, outputs, mask))
         if score.shape.rank != 0:
             raise ValueError(
                 f"Expected {self.name} to be a scalar for one task. Received: shape {score.shape}."
             )
         return tf.cast(score, tf.float64)
-
-
-def _accuracy(y, outputs, mask):
-    right = tf.argmax(outputs, axis=-1, output_type=tf.int64) == tf.cast(y, tf.int64)
-    # The argmax of NaN is class 0: without this, a diverged learner would score 1 / ways.
-    known = ~tf.reduce_any(tf.math.is_nan(outputs), axis=-1)
-    return _masked_mean(tf.where(known, tf.cast(right, tf.float32), np.nan), mask)
-
-
-def _mean_squared_error(y, outputs, mask):
-    # Left alone, [rows] - [rows, 1] broadcasts to a matrix and gives a wrong mean.
-    if outputs.shape.rank == y.shape.rank + 1 and outputs.shape[-1] == 1:
-        outputs = tf.squeeze(outputs, -1)
-    if not outputs.shape.is_compatible_with(y.shape):
-        raise ValueError(
-            f"Expected outputs of the shape of the query y, {y.shape}. Received: {outputs.shape}. "
-            "Change the network's outputs, or pass a score."
-        )
-    squares = tf.square(tf.cast(outputs, tf.float32) - tf.cast(y, tf.float32))
-    return _masked_mean(squares, mask)
-
-
-def _masked_mean(values, mask):
-    """Mean over the real rows; nan without any, which is then reported as not finite."""
-    values = tf.reduce_mean(tf.reshape(values, [tf.shape(values)[0], -1]), axis=1)
-    # Selecting instead of multiplying: padding may hold nan, and 0 * nan is nan.
-    values = tf.where(mask > 0, values, 0.0)
-    return tf.reduce_sum(values) / tf.reduce_sum(mask)
 
 
 def _check_finite(scores, first):

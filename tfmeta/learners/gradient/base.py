@@ -268,7 +268,7 @@ class GradientLearner(MetaModel):
         super().check_episodes(first)
         if self.integer_labels:
             outputs = self._network_outputs(first.query.x, skip=2)
-            episode_checks.check_ways(outputs.shape[-1], first)
+            episode_checks.check_ways(outputs.shape[-1], first, self.query_loss)
 
     def scored_specs(self, episode):
         # Of the network, not of the inner loop, which would be traced for nothing.
