@@ -15,6 +15,18 @@ def check_integer(name, value, minimum=None):
     return int(value)
 
 
+def check_bounds(name, value, minimum):
+    """An integer or a pair of integers, of at least `minimum`, as a pair `(low, high)`."""
+    if not isinstance(value, tuple | list):
+        value = (value, value)
+    elif len(value) != 2 or value[0] > value[1]:
+        raise ValueError(
+            f"Expected {name} to be an integer or a pair (low, high) with low <= high. "
+            f"Received: {name}={value!r}."
+        )
+    return tuple(check_integer(name, bound, minimum) for bound in value)
+
+
 def is_number(value):
     """True for a real number, which a bool is not."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool)

@@ -124,6 +124,58 @@ def test_a_family_is_one_function():
     assert list(inspect.signature(square).parameters)[:2] == ["shots", "queries"]
 
 
+def test_ranges_of_parameters_may_be_given_and_constants_change_no_episode():
+    plain = tasks(count=20, seed=4)
+    assert same(plain, tasks(count=20, seed=4, frequency=(1.0, 1.0)))
+    options = {"frequency": (0.5, 2.0), "phase": (0.0, 2 * np.pi)}
+    x, y, *_ = tasks(count=400, seed=4, **options)
+    p = sinusoid.parameters(np.arange(400), seed=4, **options)
+    p = {name: value.numpy()[:, None, None] for name, value in p.items()}
+    np.testing.assert_allclose(
+        y, p["amplitude"] * np.sin(p["frequency"] * x - p["phase"]), atol=1e-5
+    )
+    for name, low, high in (("frequency", 0.5, 2.0), ("phase", 0.0, 2 * np.pi)):
+        assert low <= p[name].min() < low + 0.05 * (high - low)
+        assert high - 0.05 * (high - low) < p[name].max() <= high
+    assert (sinusoid.parameters([0, 1])["frequency"].numpy() == 1).all()
+
+
+def test_noise_is_normal_and_changes_nothing_else():
+    x, y, _, query_x, query_y, _ = plain = tasks(count=500)
+    noisy = tasks(count=500, noise=0.5)
+    assert same([x, query_x], [noisy[0], noisy[3]])
+    for a, b in ((noisy[1], y), (noisy[4], query_y)):
+        error = (a - b).ravel() / 0.5
+        assert abs(error.mean()) < 4.5 / np.sqrt(error.size)
+        assert abs(error.std() - 1) < 4.5 / np.sqrt(2 * error.size)
+    assert abs(np.corrcoef((noisy[1] - y)[:, 0, 0], (noisy[4] - query_y)[:, 0, 0])[0, 1]) < 0.1
+    assert same(plain, tasks(count=500, noise=0.0))
+    relative = tasks(count=500, noise=lambda amplitude, **_: 0.01 * amplitude)
+    amplitude = sinusoid.parameters(np.arange(500))["amplitude"].numpy()[:, None, None]
+    error = (relative[1] - y) / (0.01 * amplitude)
+    assert abs(error.std() - 1) < 0.05
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"amplitud": (0, 1)}, r"Expected ranges for the parameters of sinusoid.*\['amplitud'\]"),
+        ({"frequency": 3.0}, r"Expected frequency to be \(low, high\)"),
+        ({"noise": -0.1}, "Expected noise >= 0"),
+        ({"noise": "loud"}, "Expected noise to be a number, or a function"),
+        (
+            {"noise": lambda **_: tf.ones((3, 2, 1))},
+            "Expected noise to return a tensor",
+        ),
+    ],
+)
+def test_errors_of_ranges_and_noise(options, message):
+    with pytest.raises(ValueError, match=message):
+        sinusoid(**options)
+    with pytest.raises(ValueError, match="it takes none"):
+        episodes.mixture(sinusoid, episodes.line)(slope=(0.0, 1.0))
+
+
 def test_mixtures_take_every_family_as_often():
     modes = episodes.mixture(sinusoid, episodes.line, episodes.harmonic)
     (x, y, *_), parameters = drawn(modes, count=900, seed=2)

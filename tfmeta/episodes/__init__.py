@@ -2,10 +2,12 @@
 
 from tfmeta.episodes.classification import classification
 from tfmeta.episodes.families import family, harmonic, line, linear, mixture, polynomial, sinusoid
+from tfmeta.episodes.gaussian_processes import gaussian_process
 
 __all__ = [
     "classification",
     "family",
+    "gaussian_process",
     "harmonic",
     "line",
     "linear",

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tfmeta.arguments import check_integer
+from tfmeta.arguments import check_bounds, check_integer
 from tfmeta.episodes import random_numbers as rng
 from tfmeta.episodes.stream import check_stream, stream
 from tfmeta.inputs import as_inputs
@@ -76,7 +76,7 @@ def classification(
     ```
     """
     seed, numbering = check_stream(meta_batch_size, seed, count, start, step)
-    ways, shots = _low_high("ways", ways, 2), _low_high("shots", shots, 1)
+    ways, shots = check_bounds("ways", ways, 2), check_bounds("shots", shots, 1)
     queries = check_integer("queries", queries, 1)
     _check_dataset(dataset, ways, shots, queries)
     return stream(
@@ -144,18 +144,6 @@ def _read_padded(table, rows):
     x = tf.gather(table, tf.maximum(rows, 0))
     shape = tf.concat([tf.shape(rows), [1] * (table.shape.rank - 1)], 0)
     return tf.where(tf.reshape(rows != _PADDING, shape), x, tf.zeros([], x.dtype))
-
-
-def _low_high(name, value, minimum):
-    """`value`, an int or a pair, as a pair (low, high)."""
-    if not isinstance(value, (tuple, list)):
-        value = (value, value)
-    elif len(value) != 2 or value[0] > value[1]:
-        raise ValueError(
-            f"Expected {name} to be an integer or a pair (low, high) with low <= high. "
-            f"Received: {name}={value!r}."
-        )
-    return tuple(check_integer(name, bound, minimum) for bound in value)
 
 
 def _check_dataset(dataset, ways, shots, queries):

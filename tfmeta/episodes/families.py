@@ -7,7 +7,13 @@ import tensorflow as tf
 
 from tfmeta.arguments import check_integer
 from tfmeta.episodes import random_numbers as rng
-from tfmeta.episodes.family_checks import check_families, check_range, in_shape_of
+from tfmeta.episodes.family_checks import (
+    check_families,
+    check_names,
+    check_noise,
+    check_range,
+    in_shape_of,
+)
 from tfmeta.episodes.stream import check_stream, stream
 from tfmeta.types import Episode, Examples
 
@@ -31,8 +37,12 @@ def family(*, inputs=(-5.0, 5.0), **ranges):
     after i episodes `start=i`. Its elements are `Episode(support, query)`, each `Examples` of
     float32 x `[B, K, 1]`, y `[B, K, 1]` and mask `[B, K]` (ones). x is one tensor, since y has its
     shape; tasks whose x is a nest are made from these by `tf.data.Dataset.map`, of an `Episode` to
-    an `Episode`. Episode number i depends on `shots`, `queries`, `seed` and i only, its parameters
-    on `seed` and i only.
+    an `Episode`. Two more arguments by name change the tasks: a range for one of its parameters,
+    `ray(slope=(0.0, 1.0))` (and in `ray.parameters`), and `noise=0`, the standard deviation of
+    normal noise on y, support and query alike: a number, or a function of the parameters, as in
+    `ray(noise=lambda slope: 0.1 * abs(slope))`. Episode number i depends on `shots`, `queries`,
+    `seed`, ranges, `noise` and i only, its parameters on `seed`, ranges and i only. A range of one
+    number, `(1.0, 1.0)`, takes no random number.
 
     Args:
         inputs: `(low, high)`, the range that x is uniform in; or a function of a standard normal
@@ -50,7 +60,8 @@ def family(*, inputs=(-5.0, 5.0), **ranges):
     """
     if not callable(inputs):
         inputs = check_range("inputs", inputs, "a function")
-    draws = {name: _distribution(name, given) for name, given in ranges.items()}
+    draws = {name: _Distribution(name, given) for name, given in ranges.items()}
+    drawn = sum(draw.takes_bits for draw in draws.values())
 
     def draw_inputs(bits, parameters):
         if callable(inputs):
@@ -58,14 +69,17 @@ def family(*, inputs=(-5.0, 5.0), **ranges):
             return in_shape_of(normal, inputs(normal, **parameters), "inputs")
         return rng.uniform(bits, *inputs)
 
-    def decorate(value):
-        def draw_parameters(bits):
-            return {
-                name: draw(row)
-                for (name, draw), row in zip(draws.items(), tf.unstack(bits), strict=True)
-            }
+    def draw_parameters(bits):
+        rows = iter(tf.unstack(bits))
+        none = tf.zeros([tf.shape(bits)[1]])
+        return {n: draw(next(rows) if draw.takes_bits else none) for n, draw in draws.items()}
 
-        return _episodes_of(value, len(draws), draw_parameters, draw_inputs)
+    def decorate(value):
+        def with_ranges(**others):
+            check_names(value.__name__, others, ranges)
+            return family(inputs=inputs, **(ranges | others))(value)
+
+        return _episodes_of(value, drawn, draw_parameters, draw_inputs, with_ranges)
 
     return decorate
 
@@ -110,43 +124,67 @@ def mixture(*families):
 
     value.__name__ = "_or_".join(names)
     value.__doc__ = f"Tasks of the families {', '.join(names)}."
-    return _episodes_of(value, 1 + sum(counts), draw_parameters, draw_inputs)
+
+    def with_ranges(**others):
+        check_names(value.__name__, others, ())
+
+    return _episodes_of(value, 1 + sum(counts), draw_parameters, draw_inputs, with_ranges)
 
 
-def _episodes_of(value, draws, draw_parameters, draw_inputs):
+def _episodes_of(value, draws, draw_parameters, draw_inputs, with_ranges):
     """The function that a family is: see `family`."""
 
     def outputs(x, **parameters):
         return in_shape_of(x, value(x, **parameters), episodes.__name__)
 
-    def episodes(shots=10, queries=10, meta_batch_size=25, seed=0, count=None, *, start=0, step=1):
+    def episodes(
+        shots=10, queries=10, meta_batch_size=25, seed=0, count=None, *, noise=0.0, start=0,
+        step=1, **ranges,
+    ):  # fmt: skip
+        if ranges:
+            same = {"noise": noise, "start": start, "step": step}
+            return with_ranges(**ranges)(shots, queries, meta_batch_size, seed, count, **same)
+        noise = check_noise(noise)
         shots, queries = check_integer("shots", shots, 1), check_integer("queries", queries, 1)
         seed, numbering = check_stream(meta_batch_size, seed, count, start, step)
 
-        def examples(bits, parameters):
+        # Noise last: without it the tasks are the same.
+        sizes = [draws, shots, queries, *([shots, queries] if noise else [0, 0])]
+
+        def examples(bits, of_noise, parameters):
             x = draw_inputs(tf.transpose(bits)[:, :, tf.newaxis], parameters)
-            return Examples(x, outputs(x, **parameters), tf.ones_like(x[:, :, 0]))
+            y = outputs(x, **parameters)
+            if noise:
+                scale = noise(**parameters) if callable(noise) else noise
+                y += in_shape_of(x, scale, "noise") * rng.normal(
+                    tf.transpose(of_noise)[:, :, tf.newaxis]
+                )
+            return Examples(x, y, tf.ones_like(x[:, :, 0]))
 
         def sample(numbers):
-            bits = rng.random_bits(seed, numbers, draws + shots + queries)
-            own, support, query = tf.split(bits, [draws, shots, queries])
+            bits = rng.random_bits(seed, numbers, sum(sizes))
+            own, *bits = tf.split(bits, sizes)
             parameters = tf.nest.map_structure(
                 lambda p: p[:, tf.newaxis, tf.newaxis], draw_parameters(own)
             )
-            return Episode(examples(support, parameters), examples(query, parameters))
+            parts = zip(bits[:2], bits[2:], strict=True)
+            return Episode(*(examples(*part, parameters) for part in parts))
 
         return stream(sample, **numbering)
 
-    def parameters(numbers, seed=0):
+    def parameters(numbers, seed=0, **ranges):
         """The parameters of tasks, for plots.
 
         Args:
             numbers: integers `[E]`, episode numbers.
             seed: the seed given to the episodes.
+            **ranges: the ranges given to them.
 
         Returns:
             dict of tensors `[E]`, one a parameter.
         """
+        if ranges:
+            return with_ranges(**ranges).parameters(numbers, seed)
         numbers = tf.convert_to_tensor(numbers, tf.int64)
         return draw_parameters(rng.random_bits(check_integer("seed", seed), numbers, draws))
 
@@ -157,25 +195,41 @@ def _episodes_of(value, draws, draw_parameters, draw_inputs):
     return episodes
 
 
-def _distribution(name, given):
-    if isinstance(given, str) and given == "normal":
-        return rng.normal
-    low, high = check_range(name, given, '"normal"')
-    return functools.partial(rng.uniform, low=low, high=high)
+class _Distribution:
+    """What a parameter is drawn from: a function of bits `[E]` to numbers `[E]`."""
+
+    def __init__(self, name, given):
+        self.is_normal = isinstance(given, str) and given == "normal"
+        self.range = None if self.is_normal else check_range(name, given, '"normal"')
+        # A constant takes none: that a constant becomes a parameter changes no episode.
+        self.takes_bits = self.is_normal or self.range[0] < self.range[1]
+
+    def __call__(self, bits):
+        if self.is_normal:
+            return rng.normal(bits)
+        if not self.takes_bits:
+            return tf.fill(tf.shape(bits), self.range[0])
+        return rng.uniform(bits, *self.range)
 
 
-@family(amplitude=(0.1, 5.0), phase=(0.0, math.pi))
-def sinusoid(x, amplitude, phase):
-    """Meta-batches of sinusoids, `y = amplitude * sin(x - phase)`.
+@family(amplitude=(0.1, 5.0), phase=(0.0, math.pi), frequency=(1.0, 1.0))
+def sinusoid(x, amplitude, phase, frequency):
+    """Meta-batches of sinusoids, `y = amplitude * sin(frequency * x - phase)`.
 
-    The amplitude is uniform in 0.1..5, the phase in 0..pi, x in -5..5. Arguments and elements:
-    `tfmeta.episodes.family`; the parameters of the tasks: `sinusoid.parameters`.
+    The amplitude is uniform in 0.1..5, the phase in 0..pi, the frequency is 1, x is uniform in
+    -5..5. Arguments and elements: `tfmeta.episodes.family`; the parameters of the tasks:
+    `sinusoid.parameters`. Harder tasks, with noise of a hundredth of the amplitude:
+
+        sinusoid(
+            frequency=(0.5, 2.0), phase=(0.0, 2 * math.pi),
+            noise=lambda amplitude, **_: 0.01 * amplitude,
+        )
 
     Reference:
         Finn, Abbeel and Levine, "Model-agnostic meta-learning for fast adaptation of deep
         networks" (2017), section 5.1. https://arxiv.org/abs/1703.03400
     """
-    return amplitude * tf.sin(x - phase)
+    return amplitude * tf.sin(frequency * x - phase)
 
 
 @family(slope=(-3.0, 3.0), intercept=(-3.0, 3.0))

@@ -3,23 +3,24 @@
 import numpy as np
 import tensorflow as tf
 
-from tfmeta.arguments import is_number
+from tfmeta.arguments import check_number, is_number
 
 _LARGEST = float(np.finfo("float32").max)
 
 
-def check_range(name, given, otherwise):
+def check_range(name, given, otherwise=""):
     """`(low, high)` as floats; a ValueError unless float32 holds both and their distance.
 
     Args:
         name: of the argument.
         given: its value.
-        otherwise: what else the argument may be, for the message.
+        otherwise: what else the argument may be, for the message; "" for nothing else.
     """
     pair = given.tolist() if isinstance(given, np.ndarray) else given
     if not _is_range(pair):
+        more = f", or {otherwise}" if otherwise else ""
         raise ValueError(
-            f"Expected {name} to be (low, high), finite numbers with low <= high, or {otherwise}. "
+            f"Expected {name} to be (low, high), finite numbers with low <= high{more}. "
             f"Received: {name}={given!r}."
         )
     return float(pair[0]), float(pair[1])
@@ -30,6 +31,27 @@ def _is_range(pair):
         return False
     low, high = pair
     return low <= high and max(-low, high, high - low) <= _LARGEST
+
+
+def check_names(family, given, parameters):
+    """A ValueError unless ranges are given for parameters that a family has."""
+    if {*given} - {*parameters}:
+        has = f"{family} takes ranges for {sorted(parameters)}" if parameters else "it takes none"
+        raise ValueError(
+            f"Expected ranges for the parameters of {family}: {has}. Received: {sorted(given)}."
+        )
+
+
+def check_noise(noise):
+    """A standard deviation as a float, or a function; a ValueError unless it is one."""
+    if callable(noise):
+        return noise
+    if not is_number(noise):
+        raise ValueError(
+            "Expected noise to be a number, or a function of the parameters. Received: "
+            f"noise={noise!r}."
+        )
+    return check_number("noise", noise, zero=True)
 
 
 def check_families(families):

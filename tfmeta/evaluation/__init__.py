@@ -1,13 +1,17 @@
 """Scores over many episodes, with their intervals, and pictures of them."""
 
+from tfmeta.evaluation.exact_gp import ExactGP
+from tfmeta.evaluation.likelihood import score_likelihood
 from tfmeta.evaluation.plots import plot_curve, plot_episode
 from tfmeta.evaluation.report import EvaluationReport
 from tfmeta.evaluation.scoring import evaluate_episodes, score_curve
 
 __all__ = [
     "EvaluationReport",
+    "ExactGP",
     "evaluate_episodes",
     "plot_curve",
     "plot_episode",
     "score_curve",
+    "score_likelihood",
 ]

@@ -56,8 +56,8 @@ def evaluate_episodes(learner, episodes, count=600, *, score=None, inner_steps=N
         return task_score
 
     key = "evaluate_episodes", inner_steps
-    scores, name = _score_episodes(learner, episodes, count, score, with_score, key, verbose)
-    return EvaluationReport(scores, name, _is_transductive(learner))
+    scores, name = score_all(learner, episodes, count, score, with_score, key, verbose)
+    return EvaluationReport(scores, name, is_transductive(learner))
 
 
 def score_curve(learner, episodes, inner_steps=10, count=600, score=None, verbose=1):
@@ -98,11 +98,11 @@ def score_curve(learner, episodes, inner_steps=10, count=600, score=None, verbos
         return task_scores
 
     key = "score_curve", inner_steps
-    scores, name = _score_episodes(learner, episodes, count, score, with_score, key, verbose)
-    return ScoreCurve(scores, name, _is_transductive(learner))
+    scores, name = score_all(learner, episodes, count, score, with_score, key, verbose)
+    return ScoreCurve(scores, name, is_transductive(learner))
 
 
-def _score_episodes(learner, episodes, count, score, with_score, key, verbose):
+def score_all(learner, episodes, count, score, with_score, key, verbose):
     """The scores of the first `count` episodes, `[count, ...]`, and the name of the score.
 
     Args:
@@ -151,7 +151,7 @@ def _score_episodes(learner, episodes, count, score, with_score, key, verbose):
     )
 
 
-def _is_transductive(learner):
+def is_transductive(learner):
     """Whether the prediction for a query example depends on the others."""
     return isinstance(learner, MetaModel) and learner.is_transductive()
 

@@ -1,0 +1,101 @@
+"""Gaussian processes: covariances, and the posterior in closed form."""
+
+import math
+
+import tensorflow as tf
+
+#: Added to the diagonal, as a share of the variance: what a float64 Cholesky needs without noise.
+JITTER = 1e-8
+
+
+def covariance(kernel, a, b, length=1.0, scale=1.0, period=1.0):
+    """The covariances of a function's values at inputs `a` with those at inputs `b`.
+
+    With `r = |a_i - b_j|`, length `l`, scale `s` and period `p`:
+
+        "rbf":       s^2 exp(-r^2 / (2 l^2))
+        "matern52":  s^2 (1 + q + q^2 / 3) exp(-q),  q = sqrt(5) r / l
+        "periodic":  s^2 exp(-2 sum_d sin^2(pi (a_id - b_jd) / p) / l^2)
+
+    Args:
+        kernel: "rbf", "matern52" or "periodic".
+        a: `[..., A, D]`.
+        b: `[..., B, D]`.
+        length, scale, period: numbers, or tensors that broadcast to `[..., A, B]`.
+
+    Returns:
+        `[..., A, B]`.
+
+    Raises:
+        ValueError: there is no kernel of that name.
+
+    Reference:
+        Rasmussen and Williams, "Gaussian Processes for Machine Learning" (2006), section 4.2.
+    """
+    check_kernel(kernel)
+    differences = a[..., :, None, :] - b[..., None, :, :]
+    return scale**2 * KERNELS[kernel](differences, length, period)
+
+
+def check_kernel(kernel):
+    """A kernel's name; a ValueError unless there is one of that name."""
+    if not isinstance(kernel, str) or kernel not in KERNELS:
+        raise ValueError(f"Expected kernel in {sorted(KERNELS)}. Received: kernel={kernel!r}.")
+    return kernel
+
+
+def _rbf(differences, length, period):
+    return tf.exp(-0.5 * tf.reduce_sum(differences**2, axis=-1) / length**2)
+
+
+def _matern52(differences, length, period):
+    squares = tf.reduce_sum(differences**2, axis=-1)
+    # Never the square root of 0, whose derivative is infinite.
+    q = math.sqrt(5.0) * tf.sqrt(tf.maximum(squares, 1e-20)) / length
+    return (1.0 + q + q**2 / 3.0) * tf.exp(-q)
+
+
+def _periodic(differences, length, period):
+    period = tf.convert_to_tensor(period, differences.dtype)
+    # The period of each task is that of all of its pairs: one axis more for the inputs' columns.
+    period = period[..., None] if period.shape.rank else period
+    sines = tf.sin(math.pi * differences / period)
+    return tf.exp(-2.0 * tf.reduce_sum(sines**2, axis=-1) / length**2)
+
+
+KERNELS = {"rbf": _rbf, "matern52": _matern52, "periodic": _periodic}
+
+
+def gaussian_posterior(covariance, x, y, mask, query_x, noise):
+    """Mean and variance of a function's values, given noisy ones at other inputs.
+
+    With `K = k(x, x) + noise^2 I` over the real rows, and `k = k(x, query_x)`:
+
+        mean = k^T K^-1 y,    variance = k(query_x, query_x) - diag(k^T K^-1 k)
+
+    Args:
+        covariance: function of inputs `[A, D]` and `[B, D]` to `[A, B]`, such as
+            `functools.partial(tfmeta.ops.covariance, "rbf", length=0.4)`.
+        x: `[S, D]`, where values are known.
+        y: `[S, d]`, the values.
+        mask: `[S]`, 0 for rows that do not count.
+        query_x: `[M, D]`.
+        noise: the standard deviation of the known values' noise.
+
+    Returns:
+        `(mean [M, d], variance [M])`, of the function: for another noisy value add noise^2.
+
+    Reference:
+        Rasmussen and Williams, "Gaussian Processes for Machine Learning" (2006), section 2.2.
+    """
+    real = tf.cast(mask, x.dtype)
+    # A row that does not count has variance 1 and no covariance: it says nothing.
+    known = covariance(x, x) * real[:, None] * real[None, :]
+    diagonal = tf.linalg.diag_part(known)
+    known = tf.linalg.set_diag(known, diagonal * (1 + JITTER) + noise**2 * real + (1 - real))
+    factor = tf.linalg.cholesky(known)
+    between = covariance(x, query_x) * real[:, None]
+    mean = tf.matmul(between, tf.linalg.cholesky_solve(factor, y * real[:, None]), True)
+    half = tf.linalg.triangular_solve(factor, between)
+    prior = covariance(query_x[:, None], query_x[:, None])[:, 0, 0]
+    return mean, prior - tf.reduce_sum(half**2, axis=0)
