@@ -1,4 +1,4 @@
-"""Every private name of TensorFlow that tfmeta uses, each with its reason.
+"""Every private name of TensorFlow and Keras that tfmeta uses, each with its reason.
 
 A TensorFlow that lacks one of them is no error: tasks then run one after another
 (`tfmeta.backend.batching`), and formulas as TensorFlow's own operations. `missing()` says what.
@@ -30,7 +30,20 @@ except ImportError:
     stop_recording = None
 
 
+try:
+    # Keras writes an HDF5 file of a learner that it cannot load, and says nothing: this is how it
+    # tells models what they are asked for.
+    from keras.src.backend.common.global_state import get_global_attribute as keras_state
+except ImportError:
+    keras_state = None
+
+
+def writes_hdf5():
+    """True while Keras writes or reads a model as an HDF5 file."""
+    return keras_state is not None and bool(keras_state("use_legacy_config"))
+
+
 def missing():
-    """Names that this TensorFlow lacks, a list."""
+    """Names that tasks are batched with and that this TensorFlow lacks, a list."""
     names = {"vectorize": vectorize, "converters": converters, "stop_recording": stop_recording}
     return [name for name, value in names.items() if value is None]

@@ -3,8 +3,10 @@
 import keras
 import tensorflow as tf
 
+from tfmeta.backend import private
 from tfmeta.engine import building
 from tfmeta.engine.inputs import as_examples
+from tfmeta.engine.saved_in_keras import no_hdf5
 from tfmeta.types import Episode
 
 
@@ -61,6 +63,8 @@ class AdaptedModel(keras.Model):
         return self.learner.predict_query(tf.nest.pack_sequence_as(structure, values), x)
 
     def get_config(self):
+        if private.writes_hdf5():
+            raise no_hdf5(self)
         return {
             "name": self.name,
             "learner": keras.saving.serialize_keras_object(self.learner),

@@ -11,10 +11,11 @@ from tfmeta.engine.adapted_model import AdaptedModel
 from tfmeta.engine.inputs import check_labels
 from tfmeta.engine.outer_gradient import ThroughAdaptation
 from tfmeta.engine.purity import pure
+from tfmeta.engine.saved_in_keras import SavedInKeras
 
 
 @keras.saving.register_keras_serializable("tfmeta")
-class MetaModel(keras.Model, metaclass=saving.ReadyAfterInit):
+class MetaModel(SavedInKeras, keras.Model, metaclass=saving.ReadyAfterInit):
     """A Keras model that learns, over many tasks, how to learn a new one from a few examples.
 
     Every method is *adapt, then predict*:
@@ -252,11 +253,6 @@ class MetaModel(keras.Model, metaclass=saving.ReadyAfterInit):
         """
         fitting.compile(self, super().compile, optimizer, loss, metrics, kwargs)
 
-    def compile_from_config(self, config):
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        if self.built:  # so that the optimizer's saved state has a place to go
-            self.optimizer.build(self.trainable_variables)
-
     def prepare(self, episodes):
         """Check a `tf.data.Dataset` of episodes, with a ValueError, and build what is not built."""
         episode_checks.prepare(self, episodes)
@@ -306,13 +302,18 @@ class MetaModel(keras.Model, metaclass=saving.ReadyAfterInit):
         # Keras would call the network on an Episode; `prepare` has built everything already.
         pass
 
-    # Arguments, and files.
+    # Arguments; what files keep of them is in `SavedInKeras`.
 
     def __setattr__(self, name, value):
         saving.set_attribute(self, super().__setattr__, name, value)
 
     def arguments_changed(self):
         """Called after an argument of the constructor was changed as an attribute."""
+
+    @classmethod
+    def refused_arguments(cls):
+        """Names of arguments that the constructor of a base takes and this learner refuses."""
+        return frozenset()
 
     @classmethod
     def search_space(cls, hp):
@@ -325,21 +326,3 @@ class MetaModel(keras.Model, metaclass=saving.ReadyAfterInit):
             Arguments of the constructor, each under the name of its hyperparameter.
         """
         return {}
-
-    def get_config(self):
-        self.build_on_network()  # or the file would not have the weights that it names
-        return saving.learner_config(self, self._recorded_arguments())
-
-    @classmethod
-    def from_config(cls, config):
-        return cls(**saving.constructor_arguments(config))
-
-    def get_build_config(self):
-        config, episode = super().get_build_config() or {}, self.__dict__.get("_built_on")
-        return config if episode is None else {"episode": building.episode_to_config(episode)}
-
-    def build_from_config(self, config):
-        if "episode" in config:
-            building.build_on(self, building.episode_from_config(config["episode"]))
-        else:
-            super().build_from_config(config)

@@ -36,6 +36,36 @@ class ReadyAfterInit(type(keras.Model)):
         learner.__dict__["_is_ready"] = True
         return learner
 
+    @property
+    def __signature__(cls):
+        """What help and notebooks show: the arguments in the place of `**kwargs`."""
+        return constructor_signature(cls)
+
+
+@functools.cache
+def constructor_signature(cls):
+    """The arguments of a learner's class, those included that it hands on in `**kwargs`."""
+    found = {}
+    for parameters in _parameters(cls):
+        own = not found
+        for name, parameter in list(parameters.items())[1:]:
+            # Only the first constructor is called with arguments by place.
+            named = own or parameter.kind in _MANY or name in found
+            kind = parameter.kind if named else inspect.Parameter.KEYWORD_ONLY
+            found.setdefault(name, parameter.replace(kind=kind))
+        if all(p.kind != inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+            break
+    else:  # Keras's own, which are not in its signature
+        for name in ("name", "dtype"):
+            found.setdefault(name, inspect.Parameter(name, _KEYWORD, default=None))
+    refused = cls.refused_arguments()
+    shown = [p for p in found.values() if p.kind not in _MANY and p.name not in refused]
+    return inspect.Signature(sorted(shown, key=lambda p: p.kind))
+
+
+_KEYWORD = inspect.Parameter.KEYWORD_ONLY
+_MANY = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
 
 @functools.cache
 def argument_names(cls):
@@ -65,7 +95,8 @@ def default_argument(cls, name):
 def _parameters(cls):
     """Of the constructors of a learner's class and of its bases, but for Keras's own."""
     for base in itertools.takewhile(lambda base: base is not keras.Model, cls.__mro__):
-        yield inspect.signature(base.__init__).parameters
+        if "__init__" in vars(base):
+            yield inspect.signature(base.__init__).parameters
 
 
 def learner_config(learner, arguments):

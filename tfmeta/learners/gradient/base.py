@@ -282,6 +282,10 @@ class GradientLearner(MetaModel):
         return self.inner_network().compute_output_spec(x)
 
     @classmethod
+    def refused_arguments(cls):
+        return frozenset() if cls.takes_first_order else frozenset({"first_order"})
+
+    @classmethod
     def search_space(cls, hp):
         rate = saving.default_argument(cls, "inner_learning_rate")
         steps = saving.default_argument(cls, "inner_steps")

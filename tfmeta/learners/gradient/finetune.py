@@ -65,6 +65,10 @@ class Finetune(GradientLearner):
         super().__setattr__(name, value)
 
     @classmethod
+    def refused_arguments(cls):
+        return super().refused_arguments() | {"inner_steps"}
+
+    @classmethod
     def search_space(cls, hp):
         # Not the base's: training takes no inner step.
         return {

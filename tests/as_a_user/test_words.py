@@ -1,0 +1,109 @@
+"""Trials of a user's calls: what is shown, what is refused, and in which words."""
+
+import inspect
+
+import keras
+import numpy as np
+import pytest
+import tasks
+
+import tfmeta
+from tfmeta.learners import MAML, ProtoNet
+
+LEARNERS = sorted(
+    (c for c in vars(tfmeta.learners).values() if isinstance(c, type)), key=lambda c: c.__name__
+)
+GRADIENT_LEARNERS = [c for c in LEARNERS if issubclass(c, tfmeta.learners.GradientLearner)]
+
+
+def compiled(learner, loss="mse", **kwargs):
+    """A learner that steps eagerly, so that no trial waits for a compiler."""
+    learner.compile("sgd", loss, run_eagerly=True, **kwargs)
+    return learner
+
+
+def fit(learner, episodes, **kwargs):
+    return learner.fit(tasks.dataset(episodes, 1), verbose=0, **kwargs)
+
+
+@pytest.mark.parametrize("cls", LEARNERS, ids=lambda c: c.__name__)
+def test_signatures_show_the_arguments_and_all_of_them_are_taken(cls):
+    parameters = inspect.signature(cls).parameters
+    assert next(iter(parameters)) == "network"
+    assert {"task_batching", "name", "dtype"} <= set(parameters)
+    assert all(p.kind != inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+    shown = {name: p.default for name, p in parameters.items() if name != "network"}
+    assert isinstance(cls(tasks.dense(), **shown), tfmeta.MetaModel)
+    if cls in GRADIENT_LEARNERS:
+        assert "inner_learning_rate" in parameters
+
+
+def test_refused_arguments_are_not_shown():
+    hidden = {"first_order", "inner_steps"}
+    assert not hidden & set(inspect.signature(tfmeta.learners.Finetune).parameters)
+    assert "first_order" not in inspect.signature(tfmeta.learners.Reptile).parameters
+    assert hidden <= set(inspect.signature(MAML).parameters)
+
+
+def test_the_signature_of_a_class_of_ones_own():
+    class Mine(MAML):
+        def __init__(self, width, **kwargs):
+            super().__init__(**kwargs)
+            self.head = keras.layers.Dense(width)
+
+    class Closed(MAML):
+        def __init__(self, network):
+            super().__init__(network)
+
+    parameters = inspect.signature(Mine).parameters
+    assert list(parameters)[:3] == ["width", "network", "inner_learning_rate"]
+    assert parameters["network"].kind == inspect.Parameter.KEYWORD_ONLY
+    assert list(inspect.signature(Closed).parameters) == ["network"]
+
+
+@pytest.mark.parametrize("write", [keras.Model.save, keras.saving.save_model])
+def test_an_hdf5_file_is_refused_when_it_is_written(write, tmp_path):
+    learner = compiled(MAML(tasks.dense()))
+    with pytest.raises(ValueError, match=r"Expected a \.keras file.*MAML"):
+        write(learner, str(tmp_path / "learner.h5"))
+
+
+def test_an_hdf5_file_that_was_there_stays(tmp_path):
+    path = tmp_path / "learner.h5"
+    path.write_text("what was there")
+    with pytest.raises(ValueError, match=r"Expected a \.keras file"):
+        MAML(tasks.dense()).save(path)
+    assert path.read_text() == "what was there"
+
+
+def test_a_checkpoint_as_hdf5_is_refused():
+    callback = keras.callbacks.ModelCheckpoint("learner.h5")
+    with pytest.raises(ValueError, match=r"Expected a \.keras file"):
+        fit(compiled(MAML(tasks.dense())), tasks.regression(), callbacks=[callback])
+
+
+def test_weights_as_hdf5_are_loaded_again(tmp_path):
+    learner, other = MAML(tasks.dense(seed=0)), MAML(tasks.dense(seed=1))
+    learner.save_weights(tmp_path / "learner.weights.h5")
+    other.load_weights(tmp_path / "learner.weights.h5")
+    for a, b in zip(learner.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_an_adapted_model_as_hdf5_loads_or_is_refused(tmp_path):
+    path = tmp_path / "adapted.h5"
+    support = tasks.one(tasks.regression().support)
+    model = compiled(MAML(tasks.dense())).adapted_model(support)
+    model.save(path)
+    np.testing.assert_allclose(keras.models.load_model(path)(support.x), model(support.x))
+    support = tasks.one(tasks.images().support)
+    model = compiled(ProtoNet(tasks.convolutional()), tasks.CROSSENTROPY).adapted_model(support)
+    with pytest.raises(ValueError, match=r"Expected a \.keras file.*AdaptedModel"):
+        model.save(path)
+
+
+def test_export_of_a_learner_says_what_to_export(tmp_path):
+    learner = compiled(MAML(tasks.dense()))
+    fit(learner, tasks.regression())
+    with pytest.raises(NotImplementedError, match=r"Call learner\.adapted_model\(support\)"):
+        learner.export(tmp_path / "learner")

@@ -1,0 +1,57 @@
+"""What Keras asks of a learner when it writes and reads a file."""
+
+import keras
+
+from tfmeta.backend import private
+from tfmeta.engine import building, saving
+
+
+class SavedInKeras:
+    """The part of `MetaModel` that files are written and read by; stands before `keras.Model`."""
+
+    def save(self, filepath, *args, **kwargs):
+        """As `keras.Model.save`, to a `.keras` file."""
+        if str(filepath).endswith((".h5", ".hdf5")):  # before Keras empties what is there
+            raise no_hdf5(self)
+        return super().save(filepath, *args, **kwargs)
+
+    def export(self, filepath, *args, **kwargs):
+        """Not yet: export one adapted task, `adapted_model(support).export(filepath)`."""
+        raise NotImplementedError(
+            "Expected one adapted task to export: a learner adapts before it predicts. Received: "
+            f"{type(self).__name__}.export(...). Call learner.adapted_model(support).export(...), "
+            "or learner.save(...) for all of the learner."
+        )
+
+    def get_config(self):
+        if private.writes_hdf5():
+            raise no_hdf5(self)
+        self.build_on_network()  # or the file would not have the weights that it names
+        return saving.learner_config(self, self._recorded_arguments())
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**saving.constructor_arguments(config))
+
+    def get_build_config(self):
+        config, episode = super().get_build_config() or {}, self.__dict__.get("_built_on")
+        return config if episode is None else {"episode": building.episode_to_config(episode)}
+
+    def build_from_config(self, config):
+        if "episode" in config:
+            building.build_on(self, building.episode_from_config(config["episode"]))
+        else:
+            super().build_from_config(config)
+
+    def compile_from_config(self, config):
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.built:  # so that the optimizer's saved state has a place to go
+            self.optimizer.build(self.trainable_variables)
+
+
+def no_hdf5(model):
+    """The error for a file that Keras would write, and could not load."""
+    return ValueError(
+        f"Expected a .keras file. Received: a .h5 file for {type(model).__name__}, which Keras "
+        'could not load again. Call save("learner.keras"), or save_weights("learner.weights.h5").'
+    )
