@@ -7,18 +7,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfmeta.engine.causes import GRADIENT, NONE, QUERY, bad_data, bad_parts, explain
+
 # What an assertion of tfmeta inside a compiled step begins with.
 MARK = "tfmeta-check"
 
 
-def describe(learner):
-    """The learner and the arguments of its inner loop, for messages."""
-    names = ("inner_learning_rate", "inner_steps")
-    arguments = [f"{n}={getattr(learner, n)}" for n in names if hasattr(learner, n)]
-    return f"{type(learner).__name__}({', '.join(arguments)})"
-
-
-def check_inner_losses(learner, adapted):
+def check_inner_losses(learner, adapted, support):
     """Eagerly, stop at a support loss that is NaN or infinite."""
     losses = getattr(adapted, "inner_losses", ())
     if not tf.executing_eagerly() or not tf.is_tensor(losses):
@@ -26,78 +21,60 @@ def check_inner_losses(learner, adapted):
     bad = ~np.isfinite(losses.numpy())
     if bad.any():
         step = int(bad.argmax())
-        raise FloatingPointError(_inner_message(learner, step, losses.numpy()[step]))
-
-
-def _inner_message(learner, step, value):
-    return (
-        f"Expected a finite inner loss. Received: {value} at inner step {step} of "
-        f"{describe(learner)}. Lower inner_learning_rate, or scale the inputs."
-    )
+        raise explain(learner, step, bad_data(support.x, support.y), losses.numpy()[step])
 
 
 class FirstBadLoss:
     """Under XLA, which drops assertions: the first loss of a run that was not finite."""
 
-    NONE, QUERY, GRADIENT = -1, 1 << 30, 1 << 31  # or the number of an inner step
-
     def __init__(self):
         with tf.init_scope():
-            self._where = tf.Variable(self.NONE, trainable=False, dtype=tf.int64)
+            self._where = tf.Variable(NONE, trainable=False, dtype=tf.int64)
+            self._data = tf.Variable(0, trainable=False, dtype=tf.int64)
 
-    def record(self, results, gradients=()):
+    def record(self, episodes, results, gradients=()):
         """Look at the losses of one meta-batch, in the graph; True if all were finite so far."""
-        where, losses = zip(*_in_order(results, gradients), strict=True)
-        bad = tf.stack([~tf.reduce_all(tf.math.is_finite(values)) for values in losses])
-        first = tf.gather(tf.constant(where, tf.int64), tf.argmax(tf.cast(bad, tf.int32)))
-        now = tf.logical_and(self._where < 0, tf.reduce_any(bad))
+        bad, first = _first_bad(results, gradients)
+        now = tf.logical_and(self._where < 0, bad)
+        self._data.assign(tf.where(now, bad_parts(episodes), self._data))
         return self._where.assign(tf.where(now, first, self._where)) < 0
 
     def raise_it(self, learner):
         """Raise a FloatingPointError that tells where, if there was one, and forget it."""
-        where = int(self._where)
-        if where != self.NONE:
-            self._where.assign(self.NONE)
-            raise FloatingPointError(_message(learner, where))
+        where, data = int(self._where), int(self._data)
+        if where != NONE:
+            self._where.assign(NONE)
+            raise explain(learner, where, data)
 
 
-def _in_order(results, gradients):
-    """`[(where, values)]`: losses of each inner step, by its number, of the query; gradients."""
+def _first_bad(results, gradients):
+    """Whether a value is not finite, and the place of the first: an inner step, or as in `causes`.
+
+    In order: the losses of each inner step, of the query set, the outer gradients.
+    """
     inner = tf.unstack(results.inner_losses, axis=1) if tf.is_tensor(results.inner_losses) else []
-    found = [*enumerate(inner), (FirstBadLoss.QUERY, results.loss)]
+    found = [*enumerate(inner), (QUERY, results.loss)]
     if gradients:
         sums = tf.stack([tf.cast(tf.reduce_sum(g), tf.float32) for g in gradients])
-        found.append((FirstBadLoss.GRADIENT, sums))
-    return found
-
-
-def _message(learner, where):
-    if where == FirstBadLoss.GRADIENT:
-        return (
-            "Expected finite outer gradients. Received: NaN or infinity, from finite losses of "
-            f"{describe(learner)}. Lower inner_learning_rate, or compile with an optimizer that "
-            "clips (global_clipnorm=10.0)."
-        )
-    if where != FirstBadLoss.QUERY:
-        return _inner_message(learner, where, "NaN or infinity")
-    return (
-        "Expected a finite query loss. Received: NaN or infinity after the adaptation of "
-        f"{describe(learner)}. Lower the learning rates, or look for NaN in the episodes."
-    )
+        found.append((GRADIENT, sums))
+    where, values = zip(*found, strict=True)
+    bad = tf.stack([~tf.reduce_all(tf.math.is_finite(v)) for v in values])
+    first = tf.gather(tf.constant(where, tf.int64), tf.argmax(tf.cast(bad, tf.int32)))
+    return tf.reduce_any(bad), first
 
 
 @contextlib.contextmanager
-def only_if_finite(learner, results, gradients):
+def only_if_finite(learner, episodes, results, gradients):
     """What the block does to weights happens only if losses and outer gradients are finite.
 
     A compiled step stops with an assertion, which `readable_errors` translates. Under XLA the
     weights are put back, in this step and in all that follow, and `StopAtNaN` stops the run.
     """
     if not learner.jit_compile:
-        with tf.control_dependencies(assertions(learner, results, gradients)):
+        with tf.control_dependencies(assertions(learner, episodes, results, gradients)):
             yield
         return
-    ok = learner.first_bad_loss.record(results, gradients)
+    ok = learner.first_bad_loss.record(episodes, results, gradients)
     variables = [*learner.variables, *learner.optimizer.variables]
     before = [tf.identity(v.value) for v in variables]
     yield
@@ -105,18 +82,23 @@ def only_if_finite(learner, results, gradients):
         variable.assign(tf.where(ok, variable.value, value))
 
 
-def assertions(learner, results, gradients=()):
+def assertions(learner, episodes, results, gradients=()):
     """Ops that fail at what is not finite, or record it under XLA; eagerly they have run."""
     if learner.jit_compile:
-        return [learner.first_bad_loss.record(results, gradients)]
-    previous = []
-    for where, values in _in_order(results, gradients):
-        # One after the other, so that the first bad step is the one that is named.
-        with tf.control_dependencies(previous):
-            ok = tf.reduce_all(tf.math.is_finite(values))
-            done = tf.debugging.Assert(ok, [f"{MARK}: {_message(learner, where)}"])
-        previous = [] if done is None else [done]
-    return previous
+        return [learner.first_bad_loss.record(episodes, results, gradients)]
+    bad, where = _first_bad(results, gradients)
+    if tf.executing_eagerly():
+        if bad:
+            raise explain(learner, int(where), bad_parts(episodes))
+        return []
+
+    def fail():
+        # Here, so that the data are looked at only where there is something to explain.
+        data = [f"{MARK}-finite", where, bad_parts(episodes)]
+        with tf.control_dependencies([tf.raw_ops.Assert(condition=False, data=data)]):
+            return tf.constant(False)
+
+    return [tf.cond(bad, fail, lambda: tf.constant(True))]
 
 
 class StopAtNaN(keras.callbacks.Callback):
@@ -138,14 +120,14 @@ def callbacks_with_stop(learner, callbacks):
 @contextlib.contextmanager
 def stops_at_nan(learner):
     """Raise a FloatingPointError if a loss of the one step in the block is not finite."""
-    with readable_errors():
+    with readable_errors(learner):
         yield
     if learner.jit_compile:
         learner.first_bad_loss.raise_it(learner)
 
 
 @contextlib.contextmanager
-def readable_errors():
+def readable_errors(learner):
     """Turn a failed assertion of a compiled step, or what XLA cannot compile, into plain words."""
     try:
         yield
@@ -156,9 +138,10 @@ def readable_errors():
                 f"Expected operations that XLA knows. Received: {unknown.group(1)} in the network, "
                 "the loss, a metric or the step. Call compile(..., jit_compile=False)."
             ) from error
+        found = re.search(MARK + r"-finite\] \[(-?\d+)\] \[(\d+)\]", str(error))
+        if found:
+            raise explain(learner, *map(int, found.groups())) from None
         found = re.search(MARK + r": ([^\]]*)", str(error))
         if not found:
             raise
-        message = found.group(1).strip().strip("'\"")
-        kind = FloatingPointError if "finite" in message else ValueError
-        raise kind(message) from None
+        raise ValueError(found.group(1).strip().strip("'\"")) from None

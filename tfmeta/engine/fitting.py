@@ -60,7 +60,7 @@ def fit(learner, keras_fit, x, y, steps_per_epoch, kwargs):
     kwargs.setdefault("shuffle", False)  # Keras warns of True for a tf.data.Dataset
     x, callbacks = resume.after_restore(learner, x, _as_list(kwargs.pop("callbacks", None)))
     callbacks = finite.callbacks_with_stop(learner, callbacks)
-    with finite.readable_errors():
+    with finite.readable_errors(learner):
         return keras_fit(x, steps_per_epoch=steps_per_epoch, callbacks=callbacks, **kwargs)
 
 
@@ -70,7 +70,7 @@ def evaluate(learner, keras_evaluate, x, y, steps, kwargs):
     if not kwargs.get("_use_cached_eval_dataset"):  # inside `fit`, which has checked
         _check(learner, x, steps, "evaluate", "steps")
     callbacks = finite.callbacks_with_stop(learner, _as_list(kwargs.pop("callbacks", None)))
-    with finite.readable_errors():
+    with finite.readable_errors(learner):
         return keras_evaluate(x, steps=steps, callbacks=callbacks, **kwargs)
 
 
@@ -78,7 +78,7 @@ def predict(learner, keras_predict, x, steps, kwargs):
     """`MetaModel.predict`."""
     learner.prepare(x)
     episode_checks.check_finite_or_steps(x, steps, "steps")
-    with finite.readable_errors():
+    with finite.readable_errors(learner):
         return keras_predict(x, steps=steps, **kwargs)
 
 

@@ -79,7 +79,7 @@ def _descend(learner, episodes):
     ]
     # In float16 infinite gradients are expected: `LossScaleOptimizer` leaves them out.
     checked = () if computes_in_float16(learner) else gradients
-    with finite.only_if_finite(learner, results, checked):
+    with finite.only_if_finite(learner, episodes, results, checked):
         learner.optimizer.apply(gradients, learner.trainable_variables)
         for variables, values in state:
             for variable, value in zip(variables, values, strict=True):
@@ -97,7 +97,7 @@ def test_step(learner, episodes):
         return result._replace(adapted=()), run_before(learner, episode)
 
     results, before = map_over_tasks(learner, task, episodes)
-    with tf.control_dependencies(finite.assertions(learner, results)):
+    with tf.control_dependencies(finite.assertions(learner, episodes, results)):
         return _update_metrics(learner, results, episodes.query, before)
 
 

@@ -56,7 +56,7 @@ def pure(method):
         with contextlib.nullcontext() if _in_task.get() else task_scope():
             result = method(self, **arguments)
         if is_adapt:
-            finite.check_inner_losses(self, result)
+            finite.check_inner_losses(self, result, arguments[examples_argument])
         return result
 
     return wrapped

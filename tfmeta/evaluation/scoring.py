@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer
+from tfmeta.engine import causes
 from tfmeta.engine.kept import kept
 from tfmeta.engine.meta_model import MetaModel
 from tfmeta.evaluation.default_score import default_score
@@ -138,7 +139,7 @@ def score_all(learner, episodes, count, score, with_score, key, verbose):
         batch_scores = score_batch.get_concrete_function(batch)(batch).numpy()
         # The last meta-batch is cut after scoring: cutting it before would trace again.
         batch_scores = batch_scores[: count - done]
-        _check_finite(batch_scores, done)
+        _check_finite(batch_scores, done, learner, batch)
         scores.append(batch_scores)
         done += len(batch_scores)
         total += batch_scores.reshape(len(batch_scores), -1)[:, -1].sum()
@@ -181,13 +182,18 @@ class _Score:
         return tf.cast(score, tf.float64)
 
 
-def _check_finite(scores, first):
+def _check_finite(scores, first, learner, batch):
     bad = np.argwhere(~np.isfinite(scores))
     if len(bad):
+        task = bad[0][0]
+        data = causes.bad_parts(tf.nest.map_structure(lambda t: t[task], batch))
+        advice = causes.cause(learner, data) or (
+            "Lower the inner learning rate, or look at that episode: a query set without a single "
+            "real row (mask 1) has no score."
+        )
         raise FloatingPointError(
             f"Expected finite scores. Received: {scores[tuple(bad[0])]} in episode "
-            f"{first + bad[0][0]}, counted from 0. Lower the inner learning rate, or look at that "
-            "episode: a query set without a single real row (mask 1) has no score."
+            f"{first + task}, counted from 0. {advice}"
         )
 
 
