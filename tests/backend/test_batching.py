@@ -13,7 +13,7 @@ from tfmeta.networks import conv4
 def mode(network, own_weights=True, asked="auto", rows=3, in_xla=False, batch=2):
     x = tf.TensorSpec((batch, rows, *network.input_shape[1:]))
     layers = list(network._flatten_layers()) if own_weights else []
-    return batching.batching_mode(layers, asked, (x,), in_xla)
+    return batching.batching_mode(layers, layers, asked, (x,), in_xla)
 
 
 @pytest.fixture

@@ -90,13 +90,15 @@ def test_a_tensorflow_that_lacks_them_from_the_start_trains_too():
 
 def test_without_a_private_name_tasks_run_by_the_loop(monkeypatch):
     learner, episodes, _ = dense()
-    support = (episodes.support.x,)
-    assert batching.batching_mode(learner.own_layers(), "vectorize", support, False) == "vectorize"
+    support, layers = (episodes.support.x,), learner.own_layers()
+    assert batching.batching_mode(layers, layers, "vectorize", support, False) == "vectorize"
     for name in NAMES:
         with monkeypatch.context() as patch:
             patch.setattr(private, name, None)
             with pytest.warns(UserWarning, match=name):
-                mode = batching.batching_mode(learner.own_layers(), "vectorize", support, False)
+                mode = batching.batching_mode(
+                    *[learner.own_layers()] * 2, "vectorize", support, False
+                )
         assert mode == "loop"
 
 

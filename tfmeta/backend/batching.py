@@ -7,7 +7,8 @@ Two modes, both inside one compiled graph:
   weights of each task's own are grouped (`tfmeta.backend.folding`): right for small features, where
   the kernels of one task are too short for several cores.
 - `"loop"`: one task after another, a few at the same time. Right for recurrent networks, and for
-  large features, which a task at a time keeps in the cache.
+  large features, which a task at a time keeps in the cache; also where weights are shared, if they
+  are normalised by batches, which only a task at a time does in one fused operation.
 
 Figures of both: the table in benchmarks/README.md. The loop unrolled is not a mode: it is as fast,
 and takes five times as long to trace.
@@ -26,13 +27,16 @@ from tfmeta.backend.task_layers import kernel_layers
 MODES = ("auto", "vectorize", "loop")
 # Features of a task's support set, in numbers, up to which all tasks share a kernel: 1 MB.
 _SMALL = 2**18
+# Features of a task, likewise, where the tasks share their weights: 4 MB.
+_SMALL_SHARED = 2**20
 
 
-def batching_mode(own_layers, asked, elements, in_xla):
+def batching_mode(own_layers, layers, asked, elements, in_xla):
     """Choose the mode for a learner.
 
     Args:
         own_layers: the layers that each task runs on weights of its own.
+        layers: all layers of the network.
         asked: one of `MODES`.
         elements: nest of tensors `[B, ...]`, the first of them the support inputs `[B, S, ...]`.
         in_xla: True if the step is compiled by XLA.
@@ -48,7 +52,8 @@ def batching_mode(own_layers, asked, elements, in_xla):
         return "loop"
     kernels = kernel_layers(own_layers)
     if not kernels:
-        return "vectorize" if asked == "auto" else asked
+        large = asked == "auto" and not in_xla and _is_large(layers, elements)
+        return "loop" if large else "vectorize" if asked == "auto" else asked
     known = all(t.shape.is_fully_defined() for t in tf.nest.flatten(elements))
     if asked == "vectorize" and known:
         return "fold"
@@ -61,12 +66,24 @@ def batching_mode(own_layers, asked, elements, in_xla):
 
 def _largest_features(kernels):
     """How many numbers a convolution gives for an example; infinity if that is not known."""
-    sizes = []
-    for layer in kernels:
-        shape = layer.output.shape[1:] if layer._inbound_nodes else (None,)
-        fast = has_grouped_kernels(tf.as_dtype(layer.compute_dtype))
-        sizes.append(tf.TensorShape(shape).num_elements() if fast else None)
-    return float("inf") if None in sizes else max(sizes)
+    fast = all(has_grouped_kernels(tf.as_dtype(layer.compute_dtype)) for layer in kernels)
+    sizes = _sizes(kernels)
+    return max(sizes) if fast and None not in sizes else float("inf")
+
+
+def _sizes(layers):
+    """How many numbers each of some layers gives for an example, None where that is not known."""
+    shapes = [x.output.shape[1:] if x._inbound_nodes else (None,) for x in layers]
+    return [tf.TensorShape(shape).num_elements() for shape in shapes]
+
+
+def _is_large(layers, elements):
+    """True if batch normalisation of shared features is better off a task at a time."""
+    normalizations = [x for x in layers if isinstance(x, keras.layers.BatchNormalization)]
+    sizes = [size for size in _sizes(normalizations) if size is not None]
+    rows = [t.shape[1] for t in tf.nest.flatten(elements) if t.shape.rank > 1 and t.shape[1]]
+    fused = sizes and rows and kernel_layers(layers) and not tf.config.list_logical_devices("GPU")
+    return bool(fused) and max(rows) * max(sizes) > _SMALL_SHARED
 
 
 @functools.cache

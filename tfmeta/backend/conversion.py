@@ -43,6 +43,11 @@ def is_folding():
     return _mode.get() == FOLDED
 
 
+def is_vectorized():
+    """True while operations are converted with the tasks in a leading axis alone."""
+    return _mode.get() == VECTORIZED
+
+
 def converts(*op_types, modes=(FOLDED,)):
     """Register a converter of operations.
 

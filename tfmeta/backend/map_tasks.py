@@ -27,6 +27,9 @@ def map_tasks(fn, elements, mode):
 
         results = [fn(task(i)) for i in range(number_of_tasks(elements))]
         return tf.nest.map_structure(lambda *r: tf.stack(r), *results)
+    if tf.nest.flatten(elements)[0].shape[0] == 1:  # nothing to batch, nothing to convert
+        one = tf.nest.map_structure(lambda t: tf.squeeze(t, 0), elements)
+        return tf.nest.map_structure(lambda t: tf.expand_dims(t, 0), fn(one))
     if mode != "loop" and not private.missing():
         return _vectorized_map(fn, elements, FOLDED if mode == "fold" else VECTORIZED)
     # A function of its own is traced once and tells map_fn the shapes of its results.

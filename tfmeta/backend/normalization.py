@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from tfmeta.backend.batch_norm import applies_to, batch_norm
+from tfmeta.backend.conversion import is_vectorized
 from tfmeta.backend.moments import exact_moments
 from tfmeta.backend.pooling import is_wrong_in_tensorflow, max_pool, per_axis
 from tfmeta.backend.task_layers import calls_as_keras, in_task
@@ -13,19 +14,23 @@ _NOTE = "_tfmeta_normalized"  # of a graph's tensor: a function that gives it po
 
 @in_task(keras.layers.BatchNormalization)
 def batch_normalization(layer, call, mode, inputs, training=None, mask=None, **kwargs):
-    """By the statistics that the task says, without a moving average.
+    """By the statistics that the task says, without a moving average; else as Keras, but fused.
 
     Keras ties statistics and dropout to one flag, but an inner loop at test time needs batch
     statistics without dropout, and the query of a training step the opposite.
     """
     if mode.batch_statistics is None:
+        own = layer_renorms(layer) or getattr(layer, "synchronized", False)
+        as_keras = calls_as_keras(layer, keras.layers.BatchNormalization) and not own
+        if training and layer.trainable and as_keras and _is_fused(layer, mode, inputs, mask):
+            return _fused(layer, inputs, momentum=layer.momentum)
         return call(inputs, training=training, mask=mask, **kwargs)
     if not (mode.batch_statistics and layer.trainable):  # frozen: it goes by its moving averages
         return call(inputs, training=False, mask=mask, **kwargs)
     if not calls_as_keras(layer, keras.layers.BatchNormalization) or layer_renorms(layer):
         return _without_average(layer, call, inputs, mask, kwargs)
-    if mode.fused and mask is None and _can_be_fused(layer, inputs):
-        return _fused(layer, inputs)
+    if _is_fused(layer, mode, inputs, mask):
+        return _fused(layer, inputs, momentum=0.0)
     x = tf.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
     mean, variance = _moments(x, layer.axis, mask)
     layer.moving_mean.assign(mean)
@@ -70,25 +75,32 @@ def _normalized(layer, x, mean, variance, axis):
     return tf.cast(outputs, layer.compute_dtype)
 
 
-def _can_be_fused(layer, x):
-    return layer.axis in (-1, 3) and layer.compute_dtype == x.dtype.name and applies_to(x)
+def _is_fused(layer, mode, x, mask):
+    # Not where operations of one task become those of all, which have derivatives of their own.
+    fused = mode.fused and mask is None and not is_vectorized()
+    return fused and layer.axis in (-1, 3) and layer.compute_dtype == x.dtype.name and applies_to(x)
 
 
-def _fused(layer, x):
+def _fused(layer, x, momentum):
     """One operation; with the max pooling after it, or after a ReLU, if there is one.
 
     The largest value of a window is the same before and after both. What pooling that is taken in
     leaves without use drops out of the compiled graph.
+
+    Args:
+        momentum: the share of the state before in the new one.
     """
     channels = x.shape[-1]
     gamma = tf.ones([channels], x.dtype) if layer.gamma is None else layer.gamma
     beta = tf.zeros([channels], x.dtype) if layer.beta is None else layer.beta
     gamma, beta = (tf.convert_to_tensor(w) for w in (gamma, beta))
+    averages = [layer.moving_mean, layer.moving_variance]
+    before = [tf.cast(tf.convert_to_tensor(v), x.dtype) for v in averages] if momentum else averages
 
     def normalize(pool=False):
-        outputs, mean, variance = batch_norm(x, gamma, beta, layer.epsilon, pool)
-        layer.moving_mean.assign(mean)
-        layer.moving_variance.assign(variance)
+        outputs, *statistics = batch_norm(x, gamma, beta, layer.epsilon, pool)
+        for variable, old, new in zip(averages, before, statistics, strict=True):
+            variable.assign(old * momentum + new * (1.0 - momentum) if momentum else new)
         return outputs
 
     outputs = normalize()

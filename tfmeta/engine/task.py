@@ -127,7 +127,7 @@ def task_layers(learner):
     """Keras's layers made right and fast for the inside of a compiled step."""
     in_xla = compiles_in_xla(learner)
     # XLA fuses by itself.
-    fuses = kernel_layers(learner.own_layers()) and not in_xla and not tf.executing_eagerly()
+    fuses = kernel_layers(learner._flatten_layers()) and not in_xla and not tf.executing_eagerly()
     with adopted(learner.inner_network()), task_mode(in_xla=in_xla, fused=bool(fuses)):
         yield
 
@@ -142,9 +142,10 @@ def mode_for(learner, elements):
     in_xla = compiles_in_xla(learner)
     if in_xla and not learner.vectorizes_in_xla:
         return "loop"
-    if recurrent_layers(learner._flatten_layers()):  # no gradient of them in one kernel
+    layers = list(learner._flatten_layers())
+    if recurrent_layers(layers):  # no gradient of them in one kernel
         return "loop"
-    return batching_mode(learner.own_layers(), learner.task_batching, elements, in_xla)
+    return batching_mode(learner.own_layers(), layers, learner.task_batching, elements, in_xla)
 
 
 def compiles_in_xla(learner):
