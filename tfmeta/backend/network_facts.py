@@ -28,9 +28,24 @@ def layers_with_weights(network, variables):
     wanted = {id(v) for v in variables}
     return [
         layer
-        for layer in network._flatten_layers()
+        for layer in layers_in_order(network)
         if any(id(v) in wanted for v in held_weights(layer))
     ]
+
+
+def layers_in_order(layer):
+    """A layer and all layers in it, at any depth, in the order in which they were put there.
+
+    Keras's own list of them turns those of a layer in a layer around.
+    """
+    parts = layer._flatten_layers(include_self=False, recursive=False)
+    found = [layer, *(x for part in parts for x in layers_in_order(part))]
+    return list({id(x): x for x in found}.values())
+
+
+def is_container(layer):
+    """True if a layer is made of others."""
+    return bool(layer._flatten_layers(include_self=False, recursive=False))
 
 
 def held_weights(layer):

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from tfmeta.backend import private
 from tfmeta.engine import building
+from tfmeta.engine.input_ranges import scaled
 from tfmeta.engine.inputs import as_examples
 from tfmeta.engine.saved_in_keras import no_hdf5
 from tfmeta.types import Episode
@@ -76,6 +77,37 @@ class AdaptedModel(keras.Model):
     def from_config(cls, config):
         learner = keras.saving.deserialize_keras_object(config["learner"])
         return cls(**(config | {"learner": learner}))
+
+
+@keras.saving.register_keras_serializable("tfmeta")
+class AdaptedNetwork(keras.Model):
+    """A network on an adapted task's weights, which train on as any others.
+
+    Made by `learner.adapted_model(support)`, too, where a plain copy of the network does what the
+    learner does, but for pictures of uint8, which this scales to 0..1 as the learner does.
+
+    Args:
+        network: a built `keras.Model`.
+    """
+
+    def __init__(self, network, **kwargs):
+        super().__init__(**{"autocast": False} | kwargs)  # the network casts for itself
+        self.network = network
+
+    def build(self, input_shape):
+        """Nothing to make: Keras keeps the shape, for `export`."""
+
+    def call(self, x, training=None):
+        x = scaled(self.network, x, self.network.variable_dtype)
+        return self.network(x, training=training)
+
+    def get_config(self):
+        return {"name": self.name, "network": keras.saving.serialize_keras_object(self.network)}
+
+    @classmethod
+    def from_config(cls, config):
+        network = keras.saving.deserialize_keras_object(config["network"])
+        return cls(**(config | {"network": network}))
 
 
 def _spec(tensors):

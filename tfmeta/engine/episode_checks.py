@@ -6,6 +6,7 @@ from tfmeta.backend.network_facts import check_runs_on_given_weights, has_batch_
 from tfmeta.engine import losses
 from tfmeta.engine.building import build_on
 from tfmeta.engine.finite import MARK
+from tfmeta.engine.input_ranges import check_ranges
 from tfmeta.engine.inputs import as_targets, as_tensor, check_labels
 from tfmeta.types import Episode, Examples
 
@@ -42,6 +43,7 @@ def check_meta_batch(learner, first):
             raise ValueError(
                 f"Expected a real row in each task's {name} set. Received: a mask of zeros."
             )
+    check_ranges(learner, first.support.x, "support.x")
     if learner.integer_labels:
         check_labels(first.support.y, None, "support.y", learner.query_loss)
         check_labels(first.query.y, None, "query.y", learner.query_loss)

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfmeta.engine import losses
-from tfmeta.inputs import scale_images
+from tfmeta.engine.input_ranges import check_ranges, scaled
 from tfmeta.types import Episode, Examples
 
 
@@ -33,9 +33,12 @@ def leaves(value):
 
 
 def as_tensor(learner, value):
-    """Tensors of the network's dtype: floats are cast, uint8 images are scaled to 0..1."""
+    """Inputs as tensors of the network's dtype: floats are cast, uint8 images scaled to 0..1."""
     dtype = network_dtype(learner)
+    return scaled(learner.inner_network(), _as_tensors(value, dtype), dtype)
 
+
+def _as_tensors(value, dtype):
     def convert(value):
         if isinstance(value, np.ndarray) or not tf.is_tensor(value):
             value = np.asarray(value)
@@ -43,7 +46,7 @@ def as_tensor(learner, value):
                 raise ValueError(
                     f"Expected an array of numbers. Received: dtype object, {value!r:.80}."
                 )
-        value = scale_images(tf.convert_to_tensor(value), dtype)
+        value = tf.convert_to_tensor(value)
         return tf.cast(value, dtype) if value.dtype.is_floating else value
 
     return map_nest(convert, value)
@@ -58,6 +61,8 @@ def as_examples(learner, support):
             f"Received: {type(support).__name__}. Pass {hint}."
         )
     x, y = as_tensor(learner, support.x), as_targets(learner, support.y)
+    if tf.executing_eagerly():
+        check_ranges(learner, map_nest(lambda t: t.numpy(), x), "support.x")
     for part in tf.nest.flatten(x):
         ranks = part.shape.rank, y.shape.rank
         if 0 in ranks or part.shape[0] != y.shape[0] or part.shape[0] == 0:
@@ -93,11 +98,9 @@ def _as_mask(learner, y, mask):
 
 
 def as_targets(learner, y):
-    """Targets as tensors: as `as_tensor`, but uint8 are labels, not pictures."""
-    y = y if tf.is_tensor(y) else np.asarray(y)
-    if y.dtype == np.uint8:
-        y = tf.cast(y, tf.int32)
-    return as_tensor(learner, y)
+    """Targets as tensors of the network's dtype; uint8 are labels, not pictures."""
+    y = _as_tensors(y, network_dtype(learner))
+    return tf.cast(y, tf.int32) if y.dtype == tf.uint8 else y
 
 
 def check_labels(y, outputs, where, loss=None):

@@ -8,6 +8,7 @@ from tfmeta.engine import building, episode_checks, fitting, losses, outer_loop,
 from tfmeta.engine import learner_checks as checks
 from tfmeta.engine import task as tasks
 from tfmeta.engine.adapted_model import AdaptedModel
+from tfmeta.engine.input_ranges import scaled
 from tfmeta.engine.inputs import check_labels
 from tfmeta.engine.outer_gradient import ThroughAdaptation
 from tfmeta.engine.purity import pure
@@ -156,7 +157,7 @@ class MetaModel(SavedInKeras, keras.Model, metaclass=saving.ReadyAfterInit):
         """Outputs of the network before any adaptation, `[rows, ...]`."""
         if self.network is None:
             raise checks.no_network(type(self))
-        return self.network(x, training=training)
+        return self.network(scaled(self.network, x), training=training)
 
     def build(self, input_shape):
         """Make the weights of the network for inputs of this shape, `(None, ...)`, or a nest."""

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfmeta.engine.building import network_inputs
-from tfmeta.inputs import as_inputs
+from tfmeta.engine.inputs import as_tensor
 from tfmeta.learners.embedding.base import EmbeddingLearner
 from tfmeta.learners.embedding.protonet import Prototypes
 from tfmeta.ops import class_means, squared_euclidean
@@ -110,6 +110,5 @@ class SimpleShot(EmbeddingLearner):
         total = np.zeros(self.base_mean.shape)
         for start in range(0, dataset.num_examples, _CHUNK_ROWS):
             rows = map_parts(itemgetter(slice(start, start + _CHUNK_ROWS)), dataset.x)
-            x = as_inputs(map_parts(tf.convert_to_tensor, rows))
-            total += np.sum(embed(x), axis=0, dtype=np.float64)
+            total += np.sum(embed(as_tensor(self, rows)), axis=0, dtype=np.float64)
         self.base_mean.assign(total / dataset.num_examples)

@@ -8,6 +8,8 @@ import tensorflow as tf
 from tfmeta.arguments import check_flag, check_integer, check_number
 from tfmeta.backend.network_facts import can_be_cloned, ends_linear, has_batch_norm
 from tfmeta.engine import building, episode_checks, saving
+from tfmeta.engine.adapted_model import AdaptedNetwork
+from tfmeta.engine.inputs import as_examples
 from tfmeta.engine.meta_model import MetaModel
 from tfmeta.inner import SGD, call_network
 from tfmeta.learners.gradient import checks, inner_loop
@@ -246,11 +248,12 @@ class GradientLearner(MetaModel):
 
     def adapted_model(self, support):
         batch_norm = has_batch_norm(self.inner_network())
-        # A plain clone of the network is enough where a clone is the same, and where it normalises
-        # query examples as this learner does.
+        # A copy of the network is enough where a clone is the same, and where it normalises query
+        # examples as this learner does.
         if not can_be_cloned(self.network) or (self.transductive and batch_norm):
             return super().adapted_model(support)
-        adapted, network = self.adapt(support), self.network
+        support, network = as_examples(self, support), self.network
+        adapted = self.adapt(support)
         model = keras.models.clone_model(network)
         pairs = zip(network.trainable_variables, adapted.weights, strict=True)
         values = {id(v): value for v, value in pairs}
@@ -259,6 +262,8 @@ class GradientLearner(MetaModel):
         # By place: what is frozen may not be in the clone.
         for old, new in zip(network.variables, model.variables, strict=True):
             new.assign(values[id(old)])
+        model = AdaptedNetwork(model, name=network.name)
+        model(support.x)  # `export` wants to know the inputs
         return model
 
     def predicts_logits(self):
