@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Your own images: from a folder to a model that knows new classes
-# One sub-folder a class, PNG or JPEG: that is all. Train on some of the classes, keep others
-# for an honest test, then teach the learner classes it has never seen from five pictures each,
-# and keep the result as a plain Keras model.
+# One sub-folder a class, PNG, JPEG or what else pillow reads: that is all. Train on some of the
+# classes, keep others for an honest test, then teach the learner classes it has never seen from
+# five pictures each, and keep the result as a plain Keras model.
 #
 #     python tutorials/05_your_own_images.py --folder my_pictures
 #

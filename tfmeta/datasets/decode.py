@@ -116,6 +116,10 @@ def _plain(image, image_class):
     from PIL import ImageOps
 
     image = ImageOps.exif_transpose(image)
+    if image.mode == "F":
+        raise ValueError("floats, of a range that nobody knows; save 8 or 16 bits a pixel")
+    if image.mode == "I" and np.max(image) > 2**16 - 1:
+        raise ValueError("32 bits a pixel; save 8 or 16 bits")
     if image.mode.startswith("I"):  # 16 bits a pixel; convert("L") would clip them at 255
         return image_class.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode in ("L", "RGB") and "transparency" not in image.info:

@@ -10,8 +10,7 @@ import numpy as np
 
 from tfmeta.datasets.arrays import from_arrays
 from tfmeta.datasets.decode import checked_channels, checked_size, decode_all
-
-EXTENSIONS = (".png", ".jpg", ".jpeg")
+from tfmeta.datasets.image_files import folders_of, is_image, warn_of_passed_over
 
 
 def from_folder(path, image_size=None, channels=None):
@@ -19,8 +18,10 @@ def from_folder(path, image_size=None, channels=None):
 
     The class of an image is the folder that directly holds it, named by its path inside
     `path`: "cat" for `path/cat/1.png`, "Greek/character01" for
-    `path/Greek/character01/1.png`. PNG and JPEG files are read, in sorted order; files of
-    other kinds, hidden ones, and images beside the class folders are passed over.
+    `path/Greek/character01/1.png`. Files of every kind that pillow reads (PNG, JPEG, WEBP, BMP,
+    TIFF, the first picture of a GIF, ...) are read, in sorted order. Other files in class folders,
+    images beside these, and folders without an image are passed over with a warning that names
+    them; hidden files are without one.
 
     Args:
         path: a folder, or a .zip file, which is read in memory and never extracted.
@@ -45,8 +46,9 @@ def from_folder(path, image_size=None, channels=None):
     if not os.path.exists(path):
         raise FileNotFoundError(f"Expected a folder or a zip file. Received: {path} (not found).")
     if os.path.isdir(path):
-        names = _names_in_folder(path)
+        names, others, folders = _names_in_folder(path)
         classes = _classes_of(names, path)
+        warn_of_passed_over(path, others, folders)
         images = decode_all(lambda name: _read_file(path, name), names, image_size, channels)
     else:
         images, classes, names = _from_zip(path, image_size, channels)
@@ -54,7 +56,7 @@ def from_folder(path, image_size=None, channels=None):
 
 
 def _names_in_folder(path):
-    """Sorted paths, relative to `path` and with "/", of the images below it."""
+    """Sorted paths, relative to `path` and with "/": of images below it, all files, all folders."""
 
     def fail(error):
         raise PermissionError(
@@ -62,8 +64,8 @@ def _names_in_folder(path):
             "Change its permissions, or move it away."
         ) from error
 
-    names = []
-    for folder, subfolders, files in os.walk(path, onerror=fail, followlinks=True):
+    files, folders = [], []
+    for folder, subfolders, inside in os.walk(path, onerror=fail, followlinks=True):
         real = os.path.join(os.path.realpath(folder), "")
         subfolders[:] = [
             name
@@ -71,18 +73,23 @@ def _names_in_folder(path):
             # A link to a folder above would be walked for ever.
             if not real.startswith(os.path.join(os.path.realpath(f"{folder}/{name}"), ""))
         ]
-        inside = os.path.relpath(folder, path).replace(os.sep, "/")
-        _check_folders([posixpath.normpath(posixpath.join(inside, name)) for name in subfolders])
-        names += [posixpath.normpath(posixpath.join(inside, name)) for name in files]
-    names = sorted(filter(_is_image, names))
+        here = os.path.relpath(folder, path).replace(os.sep, "/")
+        subfolder_paths, file_paths = (
+            [posixpath.normpath(posixpath.join(here, name)) for name in names]
+            for names in (subfolders, inside)
+        )
+        _check_folders(subfolder_paths)
+        folders += subfolder_paths
+        files += file_paths
+    names = sorted(filter(is_image, files))
     for name in names:
         _check_file(os.path.join(path, name), name)
-    return names
+    return names, files, folders
 
 
 def _check_folders(names):
     """No folder is called like an image: is it a class, or what was left of a picture?"""
-    for name in filter(_is_image, sorted(names)):
+    for name in filter(is_image, sorted(names)):
         raise ValueError(
             f"Expected images, and folders that are not called like one. Received: a folder {name}."
             " Give it another name, or remove it."
@@ -100,13 +107,6 @@ def _check_file(path, name):
         raise ValueError(f"Expected images in files. Received: {name}, which is no file.")
 
 
-def _is_image(name):
-    """Whether a relative path is a PNG or JPEG that is not hidden."""
-    parts = name.split("/")
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
-    return not hidden and parts[-1].lower().endswith(EXTENSIONS)
-
-
 def _read_file(folder, name):
     with open(os.path.join(folder, name), "rb") as file:
         return file.read()
@@ -117,11 +117,15 @@ def _from_zip(path, image_size, channels):
     if not zipfile.is_zipfile(path):
         raise ValueError(f"Expected a folder or a zip file. Received: {path}, which is neither.")
     with zipfile.ZipFile(path) as archive:
-        members = {}
+        members, files, folders = {}, [], set()
         for info in archive.infolist():
             name = _checked_member(info.filename, path)
-            _check_folders([name] if info.is_dir() else _folders_of(name))
-            if not info.is_dir() and _is_image(name):
+            inside = [*folders_of(name), name] if info.is_dir() else folders_of(name)
+            _check_folders(inside)
+            folders.update(inside)
+            if not info.is_dir():
+                files.append(name)
+            if not info.is_dir() and is_image(name):
                 if name in members:
                     raise ValueError(
                         f"Expected each image once. Received: {name} twice in {path}. Make the "
@@ -130,6 +134,7 @@ def _from_zip(path, image_size, channels):
                 members[name] = info
         names = sorted(members)
         classes = _classes_of(names, path)
+        warn_of_passed_over(path, files, folders)
         lock = threading.Lock()
 
         def read(name):
@@ -137,12 +142,6 @@ def _from_zip(path, image_size, channels):
                 return archive.read(members[name])
 
         return decode_all(read, names, image_size, channels), classes, names
-
-
-def _folders_of(name):
-    """The folders that a member of a zip file lies in, "a" and "a/b" of "a/b/1.png"."""
-    parts = name.split("/")[:-1]
-    return ["/".join(parts[: i + 1]) for i in range(len(parts))]
 
 
 def _checked_member(name, path):
@@ -169,7 +168,7 @@ def _classes_of(names, path):
             f"{path}, such as {loose[0]}. Put the images of each class into a folder of its own."
         )
     raise ValueError(
-        f"Expected PNG or JPEG images in one sub-folder for each class. Received: {path}, "
+        f"Expected images that pillow reads in one sub-folder for each class. Received: {path}, "
         "which has none."
     )
 

@@ -1,4 +1,4 @@
-"""What range inputs have: uint8 pictures are scaled, token ids are not, and floats are looked at."""
+"""What range inputs have: uint8 pictures are scaled, token ids not, floats are looked at."""
 
 import warnings
 
