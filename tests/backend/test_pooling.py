@@ -74,8 +74,17 @@ def test_unknown_size():
         )
 
 
-@pytest.mark.parametrize("pool", [(2, None, "valid"), (3, 2, "same"), (3, 1, "same")])
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize(
+    ("pool", "jit_compile"),
+    [
+        ((2, None, "valid"), False),
+        ((3, 2, "same"), False),
+        ((3, 1, "same"), False),
+        ((2, None, "valid"), True),
+        pytest.param((3, 2, "same"), True, marks=pytest.mark.slow),
+        pytest.param((3, 1, "same"), True, marks=pytest.mark.slow),
+    ],
+)
 def test_outer_gradient(pool, jit_compile):
     def gradient(jit_compile):
         keras.utils.set_random_seed(0)

@@ -21,7 +21,7 @@ SMALL = {
 }
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", ["mlp", "pool", pytest.param("stride", marks=pytest.mark.slow)])
 def test_the_plain_loop_takes_the_gradient_of_tfmeta(name):
     case = SMALL[name]
     arrays = {**first_weights(case), **meta_batch(case)}
