@@ -66,6 +66,8 @@ class Method:
         pretrained: True trains a classifier of the base classes by ordinary `fit`.
         outer: in the place of Adam, ("SGD", rate).
         omniglot: arguments, and outer steps (passes, where pretrained): of about an hour of CPU.
+        network: what the learner is given: "outputs", the case's network with its outputs,
+            "embedding", that without them, or "none" for learners that make all of their layers.
     """
 
     learner: str
@@ -75,6 +77,7 @@ class Method:
     pretrained: bool = False
     outer: tuple | None = None
     omniglot: tuple = (None, 0)
+    network: str = "outputs"
 
     def arguments(self, name):
         """Those of the learner in a case, None if it has no part in it."""
@@ -139,7 +142,13 @@ METHODS = {
         "ParameterMemory", SLOW, GLYPH | {"memory_size": 4},
         {"modes": SLOW | {"memory_size": 64}},
     ),
-    "ProtoNet": Method("ProtoNet", glyphs={}, omniglot=({}, 40_000)),
+    "ProtoNet": Method("ProtoNet", glyphs={}, omniglot=({}, 40_000), network="embedding"),
+    "CNP": Method("CNP", {}, more={"modes": {}}, network="none"),
+    "LatentNP": Method("LatentNP", {}, more={"modes": {}}, network="none"),
+    "AttentiveNP": Method("AttentiveNP", {}, more={"modes": {}}, network="none"),
+    "ConvCNP": Method("ConvCNP", {}, more={"modes": {}}, network="none"),
+    "TNP": Method("TNP", {}, more={"modes": {}}, network="none"),
+    "Hypernetwork": Method("Hypernetwork", {}, {}, {"modes": {}}),
     "joint training": Method("Finetune", {"inner_learning_rate": 0.01}),
     "pretrained, all weights": Method(
         "Finetune", glyphs={"inner_learning_rate": 0.03}, pretrained=True,

@@ -59,6 +59,14 @@ def network(case, outputs):
     )
 
 
+def learner_of(case, method, arguments):
+    """A learner that trains on episodes, before it is compiled."""
+    cls = getattr(tfmeta.learners, method.learner)
+    if method.network == "none":
+        return cls(**arguments)
+    return cls(network(case, None if method.network == "embedding" else case.ways), **arguments)
+
+
 class Watch(keras.callbacks.Callback):
     """Seconds of the first step and of each epoch; after it a score on validation, not counted."""
 
@@ -101,9 +109,7 @@ class Watch(keras.callbacks.Callback):
 
 def meta_train(case, method, arguments, seed, watch):
     """Train a learner on episodes."""
-    embeds = method.learner == "ProtoNet"
-    cls = getattr(tfmeta.learners, method.learner)
-    watch.learner = cls(network(case, None if embeds else case.ways), **arguments)
+    watch.learner = learner_of(case, method, arguments)
     if method.outer is not None:
         kind, rate = method.outer
         optimizer = getattr(keras.optimizers, kind)(rate)

@@ -38,8 +38,11 @@ def test_every_method_is_a_learner_with_its_arguments(method):
     cases = [case for case in CASES if entry.arguments(case) is not None]
     assert cases
     for case in cases:
-        network = with_learner.network(CASES[case], 5)
-        getattr(tfmeta.learners, entry.learner)(network, **entry.arguments(case))
+        if entry.pretrained:
+            network = with_learner.network(CASES[case], None)
+            getattr(tfmeta.learners, entry.learner)(network, **entry.arguments(case))
+        else:
+            with_learner.learner_of(CASES[case], entry, entry.arguments(case))
 
 
 def test_a_part_of_the_trainings_is_a_comparison():

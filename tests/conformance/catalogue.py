@@ -18,10 +18,15 @@ from tfmeta.learners import (
     CNP,
     MAML,
     R2D2,
+    TNP,
+    AttentiveNP,
     Baseline,
     BaselinePlusPlus,
+    ConvCNP,
     Finetune,
+    Hypernetwork,
     ImplicitMAML,
+    LatentNP,
     MAMLPlusPlus,
     MetaCurvature,
     MetaModel,
@@ -121,6 +126,7 @@ def embedding():
     return tfmeta.networks.mlp((4, 4, 1), 5, hidden=(8,))
 
 
+POINTS = {"hidden": (8,), "representation": 6, "minimum_scale": 0.5}
 RATE = {"inner_learning_rate": 0.05, "inner_steps": 2}
 
 ROWS = {
@@ -198,7 +204,33 @@ ROWS = {
     "SimpleShot": Row(lambda: SimpleShot(embedding()), SimpleShot, True, True, True, slow=True),
     "R2D2": Row(lambda: R2D2(tasks.dense(3)), R2D2),
     "R2D2-images": Row(lambda: R2D2(embedding()), R2D2, True, True, True, second=True),
-    "CNP": Row(lambda: CNP(hidden=(8,), representation=6, minimum_scale=0.5), CNP),
+    "CNP": Row(lambda: CNP(**POINTS), CNP),
+    "LatentNP": Row(lambda: LatentNP(latent_size=3, **POINTS), LatentNP, slow=True),
+    "AttentiveNP": Row(
+        lambda: AttentiveNP(latent_size=3, heads=2, **POINTS), AttentiveNP, slow=True
+    ),
+    "ConvCNP": Row(
+        lambda: ConvCNP(
+            points_per_unit=4, reach=5.0, filters=6, kernel_size=3, blocks=1, minimum_scale=0.5
+        ),
+        ConvCNP,
+        slow=True,
+    ),
+    "TNP": Row(
+        lambda: TNP(width=8, heads=2, blocks=2, feedforward=6, minimum_scale=0.5), TNP, slow=True
+    ),
+    "Hypernetwork": Row(
+        lambda: Hypernetwork(tasks.dense(), representation=4, hidden=(6,)),
+        Hypernetwork,
+        slow=True,
+    ),
+    "Hypernetwork-images": Row(
+        lambda: Hypernetwork(small_convolutional(), representation=4, hidden=(6,)),
+        Hypernetwork,
+        True,
+        False,
+        second=True,
+    ),
     "layers-of-its-own": Row(lambda: LayersOfItsOwn(**RATE), LayersOfItsOwn),
     "method-of-its-own": Row(lambda: MethodOfItsOwn(), MethodOfItsOwn),
 }

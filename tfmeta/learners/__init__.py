@@ -1,13 +1,18 @@
 """The catalogue: one algorithm a file."""
 
 from tfmeta.engine.meta_model import MetaModel
+from tfmeta.learners.context.attentive_np import AttentiveNP
 from tfmeta.learners.context.cnp import CNP
+from tfmeta.learners.context.conv_cnp import ConvCNP
+from tfmeta.learners.context.latent_np import LatentNP
+from tfmeta.learners.context.tnp import TNP
 from tfmeta.learners.embedding.base import EmbeddingLearner
 from tfmeta.learners.embedding.baseline import Baseline
 from tfmeta.learners.embedding.baseline_plus_plus import BaselinePlusPlus
 from tfmeta.learners.embedding.protonet import ProtoNet
 from tfmeta.learners.embedding.r2d2 import R2D2
 from tfmeta.learners.embedding.simple_shot import SimpleShot
+from tfmeta.learners.generated.hypernetwork import Hypernetwork
 from tfmeta.learners.gradient.alfa import ALFA
 from tfmeta.learners.gradient.anil import ANIL
 from tfmeta.learners.gradient.base import GradientLearner

@@ -4,6 +4,7 @@ from tfmeta.backend.map_tasks import map_gradients, map_tasks
 from tfmeta.backend.moments import exact_moments as moments
 from tfmeta.ops.distances import squared_euclidean
 from tfmeta.ops.gaussian_process import covariance, gaussian_posterior
+from tfmeta.ops.noise import standard_normal
 from tfmeta.ops.prototypes import class_means
 from tfmeta.ops.ridge import ridge
 from tfmeta.ops.rows import row
@@ -18,4 +19,5 @@ __all__ = [
     "ridge",
     "row",
     "squared_euclidean",
+    "standard_normal",
 ]

@@ -104,6 +104,12 @@ def dense_layers(widths, dtype, name):
     return keras.Sequential([*layers, head], name=name)
 
 
+def mean_of_rows(values, mask):
+    """The mean over the real rows: `[rows, R]` to `[R]`."""
+    mask = tf.cast(mask, values.dtype)[:, None]
+    return tf.reduce_sum(values * mask, axis=0) / tf.reduce_sum(mask)
+
+
 def full_precision(values):
     """Float32 in the place of 16 bits: half precision is for layers."""
     half = values.dtype in (tf.float16, tf.bfloat16)

@@ -12,6 +12,7 @@ from tfmeta.learners.context.base import (
     check_widths,
     dense_layers,
     full_precision,
+    mean_of_rows,
     rows_of_targets,
 )
 
@@ -89,8 +90,7 @@ class CNP(NeuralProcess):
         x = self.features(support.x, training)
         y = rows_of_targets(support.y, x.dtype)
         points = full_precision(self.encode(tf.concat([x, y], axis=-1), training=training))
-        mask = tf.cast(support.mask, points.dtype)[:, None]
-        mean = tf.reduce_sum(points * mask, axis=0) / tf.reduce_sum(mask)
+        mean = mean_of_rows(points, support.mask)
         if not self.decode.built:  # here it sees the width of targets
             self.decode(_beside(mean, x), y)
         return mean

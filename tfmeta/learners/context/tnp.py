@@ -1,0 +1,159 @@
+"""Transformer neural processes (TNP-D)."""
+
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from tfmeta.arguments import check_integer
+from tfmeta.learners.context.base import (
+    GaussianDecoder,
+    NeuralProcess,
+    check_minimum_scale,
+    dense_layers,
+    full_precision,
+    rows_of_targets,
+)
+
+
+class ContextStates(NamedTuple):
+    """What `TNP.adapt` returns.
+
+    Attributes:
+        states: `[L, S, D]`, the context points as each of the L blocks meets them.
+        mask: `[S]`, 0 for rows that nothing looks at.
+        blank: zeros `[d]`, in the place of a target that is not known.
+    """
+
+    states: Any
+    mask: Any
+    blank: Any
+
+
+@keras.saving.register_keras_serializable("tfmeta")
+class TNP(NeuralProcess):
+    """A transformer over the points, in which every point looks at the context points.
+
+    With an embedding `e` of points, and of targets with zeros in the place of y:
+
+        h_i = e([x_i, y_i]) for the context,    h = e([x, 0]) for a target
+        L times:  h <- norm(h + attention(h, context's h_i)),   h <- norm(h + MLP(h))     `[D]`
+        [m, v] = g(h of a target),              s = s_0 + (1 - s_0) softplus(v)
+        y ~ N(m, s^2),            loss = - mean over the query set of log N(y; m, s^2)
+
+    Targets look at the context, and not at each other (TNP-D, D for diagonal): each is predicted
+    on its own. So the context is run through the blocks once, in `adapt`. For regression, as in
+    `CNP`.
+
+    Meta-learned: all weights. Adapted: the states of the context points.
+
+    Differs from the paper: the standard deviation is a softplus with a smallest value, the authors'
+    code has an exponential for curves.
+
+    Args:
+        network: a `keras.Model` that maps inputs to features, as in `CNP`.
+        width: `D`, of the points' states.
+        heads: of the attention; they divide `width`.
+        blocks: `L`.
+        feedforward: width of the hidden layer of the blocks' MLP, and of `g`.
+        embedding_layers: how many dense layers `e` has.
+        minimum_scale: `s_0`, > 0 and < 1.
+        **kwargs: `task_batching`, `name` and `dtype`, as in `MetaModel`.
+
+    The defaults are the authors' for curves.
+
+    Raises:
+        ValueError: an argument is out of its range.
+
+    Reference:
+        Nguyen and Grover, "Transformer Neural Processes: Uncertainty-Aware Meta Learning Via
+        Sequence Modeling", ICML 2022, arXiv:2207.04179, section 4.2; `models/tnpd.py` of the
+        authors' code.
+    """
+
+    def __init__(
+        self,
+        network=None,
+        *,
+        width=64,
+        heads=4,
+        blocks=6,
+        feedforward=128,
+        embedding_layers=4,
+        minimum_scale=0.01,
+        **kwargs,
+    ):
+        super().__init__(network, **kwargs)
+        self.width, self.heads = check_integer("width", width, 1), check_integer("heads", heads, 1)
+        if self.width % self.heads:
+            raise ValueError(f"Expected heads that divide width={width}. Received: heads={heads}.")
+        self.blocks = check_integer("blocks", blocks, 1)
+        self.feedforward = check_integer("feedforward", feedforward, 1)
+        self.embedding_layers = check_integer("embedding_layers", embedding_layers, 1)
+        self.minimum_scale = check_minimum_scale(minimum_scale)
+        dtype = self.dtype_policy
+        self.embed = dense_layers([self.width] * self.embedding_layers, dtype, "embedding")
+        sizes = (self.width, self.heads, self.feedforward)
+        self.transform = [Block(*sizes, dtype=dtype) for _ in range(self.blocks)]
+        self.decode = GaussianDecoder(None, (self.feedforward,), self.minimum_scale, dtype=dtype)
+
+    @classmethod
+    def search_space(cls, hp):
+        """Arguments of the constructor, drawn with the `hp` of keras-tuner."""
+        return {
+            "width": hp.Choice("width", [32, 64, 128], default=64),
+            "blocks": hp.Int("blocks", 2, 8, default=6),
+            "feedforward": hp.Choice("feedforward", [64, 128, 256], default=128),
+        }
+
+    def adapt(self, support, training=False):
+        x = self.features(support.x, training)
+        y = rows_of_targets(support.y, x.dtype)
+        state = self.embed(tf.concat([x, y], axis=-1), training=training)
+        states = []
+        for block in self.transform:
+            states.append(state)
+            state = block(state, state, support.mask, training=training)
+        if not self.decode.built:  # here it sees the width of targets
+            self.decode(full_precision(state), y)
+        return ContextStates(tf.stack(states), support.mask, tf.zeros_like(y[0]))
+
+    def predict_distribution(self, adapted, x, training=False):
+        x = self.features(x, training)
+        unknown = tf.ones_like(x[:, :1]) * tf.cast(adapted.blank, x.dtype)
+        state = self.embed(tf.concat([x, unknown], axis=-1), training=training)
+        for block, context in zip(self.transform, tf.unstack(adapted.states), strict=True):
+            state = block(state, tf.cast(context, state.dtype), adapted.mask, training=training)
+        return self.decode(full_precision(state), training=training)
+
+
+class Block(keras.layers.Layer):
+    """Points `[rows, D]` that look at the context, each followed by an MLP of its own.
+
+    Args:
+        width, heads, feedforward: as in `TNP`.
+        **kwargs: `name` and `dtype`, as in `keras.layers.Layer`.
+    """
+
+    def __init__(self, width, heads, feedforward, **kwargs):
+        super().__init__(**kwargs)
+        dtype = self.dtype_policy
+        self.attend = keras.layers.MultiHeadAttention(heads, width // heads, dtype=dtype)
+        self.widen = keras.layers.Dense(feedforward, "relu", dtype=dtype)
+        self.narrow = keras.layers.Dense(width, dtype=dtype)
+        self.norms = [keras.layers.LayerNormalization(epsilon=1e-5, dtype=dtype) for _ in range(2)]
+
+    def build(self, rows_shape, context_shape=None, mask_shape=None):
+        self.attend.build((1, *rows_shape), (1, *rows_shape))
+        self.widen.build(rows_shape)
+        self.narrow.build(self.widen.compute_output_shape(rows_shape))
+        for norm in self.norms:
+            norm.build(rows_shape)
+
+    def call(self, rows, context, mask, training=False):
+        """`[rows, D]`, of points `[rows, D]`, context points `[S, D]` and their mask `[S]`."""
+        found = self.attend(
+            rows[None], context[None], attention_mask=mask[None, None] > 0, training=training
+        )
+        rows = self.norms[0](rows + found[0])
+        return self.norms[1](rows + self.narrow(self.widen(rows)))

@@ -1,0 +1,1 @@
+"""Learners whose networks run on weights that another network gives."""
