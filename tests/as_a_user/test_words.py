@@ -90,16 +90,15 @@ def test_weights_as_hdf5_are_loaded_again(tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
-def test_an_adapted_model_as_hdf5_loads_or_is_refused(tmp_path):
-    path = tmp_path / "adapted.h5"
-    support = tasks.one(tasks.regression().support)
-    model = compiled(MAML(tasks.dense())).adapted_model(support)
-    model.save(path)
-    np.testing.assert_allclose(keras.models.load_model(path)(support.x), model(support.x))
-    support = tasks.one(tasks.images().support)
-    model = compiled(ProtoNet(tasks.convolutional()), tasks.CROSSENTROPY).adapted_model(support)
-    with pytest.raises(ValueError, match=r"Expected a \.keras file.*AdaptedModel"):
-        model.save(path)
+def test_an_adapted_model_as_hdf5_is_refused(tmp_path):
+    maml, protonet = compiled(MAML(tasks.dense())), ProtoNet(tasks.convolutional())
+    for learner, episodes in (
+        (maml, tasks.regression()),
+        (compiled(protonet, tasks.CROSSENTROPY), tasks.images()),
+    ):
+        model = learner.adapted_model(tasks.one(episodes.support))
+        with pytest.raises(ValueError, match=r"Expected a \.keras file.*Adapted"):
+            model.save(tmp_path / "adapted.h5")
 
 
 def test_export_of_a_learner_says_what_to_export(tmp_path):
@@ -107,3 +106,30 @@ def test_export_of_a_learner_says_what_to_export(tmp_path):
     fit(learner, tasks.regression())
     with pytest.raises(NotImplementedError, match=r"Call learner\.adapted_model\(support\)"):
         learner.export(tmp_path / "learner")
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "advice"),
+    [
+        ("batch_size", 8, "meta_batch_size"),
+        ("validation_batch_size", 8, "meta_batch_size"),
+        ("validation_split", 0.2, "validation_data=episodes"),
+        ("sample_weight", np.ones(3), "masks"),
+        ("class_weight", {0: 2.0}, "drawn anew in each episode"),
+    ],
+)
+def test_arguments_of_fit_that_mean_nothing_for_episodes(argument, value, advice):
+    message = f"Expected no {argument} in `fit`.*{advice}"
+    with pytest.raises(ValueError, match=message):
+        fit(compiled(MAML(tasks.dense())), tasks.regression(), **{argument: value})
+
+
+def test_arguments_of_other_methods_that_mean_nothing_for_episodes():
+    learner, data = compiled(MAML(tasks.dense())), tasks.dataset(tasks.regression(), 1)
+    for call in (learner.evaluate, learner.predict):
+        with pytest.raises(ValueError, match=f"no batch_size in `{call.__name__}`"):
+            call(data, batch_size=8)
+    for call in (learner.train_on_batch, learner.test_on_batch):
+        with pytest.raises(ValueError, match=f"no sample_weight in `{call.__name__}`"):
+            call(tasks.regression(), sample_weight=np.ones(3))
+    learner.fit(data, validation_data=data, validation_split=0.0, batch_size=None, verbose=0)

@@ -102,6 +102,8 @@ class AdaptedNetwork(keras.Model):
         return self.network(x, training=training)
 
     def get_config(self):
+        if private.writes_hdf5():
+            raise no_hdf5(self)
         return {"name": self.name, "network": keras.saving.serialize_keras_object(self.network)}
 
     @classmethod

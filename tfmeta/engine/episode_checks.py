@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from tfmeta.backend.network_facts import check_runs_on_given_weights, has_batch_norm
-from tfmeta.engine import losses
+from tfmeta.engine import labels, losses
 from tfmeta.engine.building import build_on
 from tfmeta.engine.finite import MARK
 from tfmeta.engine.input_ranges import check_ranges
@@ -43,6 +43,7 @@ def check_meta_batch(learner, first):
             raise ValueError(
                 f"Expected a real row in each task's {name} set. Received: a mask of zeros."
             )
+        labels.check_one_a_row(learner, part.y, f"{name}.y", 2)
     check_ranges(learner, first.support.x, "support.x")
     if learner.integer_labels:
         check_labels(first.support.y, None, "support.y", learner.query_loss)
@@ -98,8 +99,8 @@ def check_ways(outputs, first, loss=None):
         loss: the compiled loss, whose `ignore_class` is no way, or None.
     """
     ignored = losses.ignored_class(loss)
-    labels = [part.y[part.y != ignored] for part in first]
-    ways = int(max(y.max(initial=-1) for y in labels)) + 1
+    real = [part.y[part.y != ignored] for part in first]
+    ways = int(max(y.max(initial=-1) for y in real)) + 1
     padded = not (first.support.mask.all() and first.query.mask.all())
     if ways > outputs or (ways < outputs and not padded and ignored is None):
         raise ValueError(

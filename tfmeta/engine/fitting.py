@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from tfmeta.backend import many_steps
 from tfmeta.backend.task_layers import kernel_layers
-from tfmeta.engine import episode_checks, finite, kept, losses, phases, resume
+from tfmeta.engine import episode_checks, finite, kept, labels, losses, phases, resume
 from tfmeta.engine import learner_checks as checks
 from tfmeta.engine.metrics import BeforeAdaptation, are_built, build_metrics
 from tfmeta.engine.task import computes_in_float16, run_task
@@ -52,6 +52,7 @@ def _with_loss_scale(optimizer):
 def fit(learner, keras_fit, x, y, steps_per_epoch, kwargs):
     """`MetaModel.fit`."""
     episode_checks.check_no_targets(y, "fit")
+    checks.check_keras_arguments("fit", kwargs)
     _check(learner, x, steps_per_epoch, "fit", "steps_per_epoch")
     validation_data = kwargs["validation_data"]
     if validation_data is not None:
@@ -68,6 +69,7 @@ def evaluate(learner, keras_evaluate, x, y, steps, kwargs):
     """`MetaModel.evaluate`."""
     episode_checks.check_no_targets(y, "evaluate")
     if not kwargs.get("_use_cached_eval_dataset"):  # inside `fit`, which has checked
+        checks.check_keras_arguments("evaluate", kwargs)
         _check(learner, x, steps, "evaluate", "steps")
     callbacks = finite.callbacks_with_stop(learner, _as_list(kwargs.pop("callbacks", None)))
     with finite.readable_errors(learner):
@@ -76,6 +78,7 @@ def evaluate(learner, keras_evaluate, x, y, steps, kwargs):
 
 def predict(learner, keras_predict, x, steps, kwargs):
     """`MetaModel.predict`."""
+    checks.check_keras_arguments("predict", kwargs)
     learner.prepare(x)
     episode_checks.check_finite_or_steps(x, steps, "steps")
     with finite.readable_errors(learner):
@@ -85,6 +88,7 @@ def predict(learner, keras_predict, x, steps, kwargs):
 def on_batch(learner, keras_method, name, x, kwargs):
     """`MetaModel.train_on_batch` and `test_on_batch`, by `name`."""
     checks.check_compiled(learner, name)
+    checks.check_keras_arguments(name, kwargs)
     episodes = episode_checks.as_meta_batch(learner, x)
     _build_metrics(learner, tf.nest.map_structure(tf.TensorSpec.from_tensor, episodes))
     if name == "train_on_batch":
@@ -131,9 +135,10 @@ def _build_metrics(learner, spec):
     if are_built(learner) and learner.before_adaptation.built:
         return
     one = tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape[1:], t.dtype), spec)
-    y, outputs = (
-        tf.zeros([size or 1 for size in s.shape], s.dtype) for s in learner.scored_specs(one)
-    )
+    specs = learner.scored_specs(one)
+    if learner.query_loss is not None and not learner.has_own_loss:
+        labels.check_targets(learner.query_loss, *specs)
+    y, outputs = (tf.zeros([size or 1 for size in s.shape], s.dtype) for s in specs)
     with learner.distribute_strategy.scope():
         build_metrics(learner, y, outputs)
         learner.before_adaptation.build(y, outputs)

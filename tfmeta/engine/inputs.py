@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tfmeta.engine import losses
+from tfmeta.engine import labels, losses
 from tfmeta.engine.input_ranges import check_ranges, scaled
 from tfmeta.types import Episode, Examples
 
@@ -61,6 +61,7 @@ def as_examples(learner, support):
             f"Received: {type(support).__name__}. Pass {hint}."
         )
     x, y = as_tensor(learner, support.x), as_targets(learner, support.y)
+    y = labels.one_a_row(learner, y)
     if tf.executing_eagerly():
         check_ranges(learner, map_nest(lambda t: t.numpy(), x), "support.x")
     for part in tf.nest.flatten(x):
@@ -114,8 +115,8 @@ def check_labels(y, outputs, where, loss=None):
     """
     if not np.issubdtype(y.dtype, np.integer):
         raise ValueError(
-            f"Expected integer class labels in {where}. Received: dtype {y.dtype}. Use "
-            'y.astype("int32"), or a loss for these targets.'
+            f"Expected integer class labels in {where}. Received: dtype {y.dtype}. "
+            f"{labels.advice_for_dtype(y)}"
         )
     ignored = losses.ignored_class(loss)
     y = y if ignored is None else y[y != ignored]

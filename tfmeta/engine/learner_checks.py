@@ -6,7 +6,7 @@ sets of episodes are in `episode_checks.py`, losses that are not finite in `fini
 
 import keras
 
-from tfmeta.engine import losses
+from tfmeta.engine import labels, losses
 
 
 def check_network(network, cls):
@@ -34,6 +34,7 @@ def check_compiled(learner, method):
             f"Expected a compiled learner before `{method}`. Received: {name} without a loss. "
             'Call learner.compile(optimizer="adam", loss=...) first.'
         )
+    labels.check_class_loss(learner)
     if (
         learner.query_loss is not None
         and learner.predicts_logits()
@@ -44,6 +45,26 @@ def check_compiled(learner, method):
             f"cross-entropy with from_logits=False in {name}. Compile with loss=keras.losses."
             "SparseCategoricalCrossentropy(from_logits=True), or end the network in a softmax."
         )
+
+
+# Arguments of Keras's methods that have no meaning for episodes.
+_WITHOUT_MEANING = {
+    "batch_size": "Episodes come in meta-batches: set meta_batch_size where they are made.",
+    "validation_batch_size": "Set meta_batch_size where the validation episodes are made.",
+    "validation_split": "Pass validation_data=episodes, of classes that are not trained on.",
+    "sample_weight": "The masks of episodes say which rows count; other weights are for the loss.",
+    "class_weight": "Labels are drawn anew in each episode, and class 0 is another one each time.",
+}
+
+
+def check_keras_arguments(method, arguments):
+    """A ValueError for an argument of a Keras method that would do nothing, or fail in it."""
+    for name, why in _WITHOUT_MEANING.items():
+        value = arguments.get(name)
+        if value is not None and not (name == "validation_split" and value == 0):
+            raise ValueError(
+                f"Expected no {name} in `{method}`. Received: {name}={value!s:.40}. {why}"
+            )
 
 
 def check_built(learner, method):

@@ -91,11 +91,6 @@ def task_loss(loss, examples, outputs):
     Raises:
         ValueError: the loss does not give one value a row.
     """
-    if not tf.is_tensor(outputs):
-        raise ValueError(
-            f"Expected one output, a tensor. Received: a {type(outputs).__name__}. Give the "
-            "learner a network with one output."
-        )
     y, seen = examples.y, _keras_mask(outputs)
     if outputs.dtype in (tf.float16, tf.bfloat16):  # as Keras does: half precision is for layers
         outputs = tf.cast(outputs, tf.float32)
@@ -120,6 +115,16 @@ def task_loss(loss, examples, outputs):
     if loss.reduction == "sum":
         return total
     return tf.math.divide_no_nan(total, tf.reduce_sum(weights))  # a minibatch of padding alone: 0
+
+
+def one_output(outputs):
+    """What a network returns, once it is known to be one tensor, symbolic or not."""
+    if not tf.is_tensor(outputs) and not isinstance(outputs, keras.KerasTensor):
+        raise ValueError(
+            f"Expected one output, a tensor. Received: a {type(outputs).__name__}. Give the "
+            "learner a network with one output."
+        )
+    return outputs
 
 
 def _keras_mask(values):

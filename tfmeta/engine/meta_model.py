@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from tfmeta.backend.batching import MODES
-from tfmeta.engine import building, episode_checks, fitting, losses, outer_loop, saving
+from tfmeta.engine import building, episode_checks, fitting, labels, losses, outer_loop, saving
 from tfmeta.engine import learner_checks as checks
 from tfmeta.engine import task as tasks
 from tfmeta.engine.adapted_model import AdaptedModel
@@ -52,6 +52,8 @@ class MetaModel(SavedInKeras, keras.Model, metaclass=saving.ReadyAfterInit):
     transductive = False
     #: True if the order of the support rows matters.
     order_matters = False
+    #: True if class labels are one a row: `adapt` is given `[rows]` for a column `[rows, 1]`.
+    one_label_a_row = False
     #: True if there are `adapt(support, inner_steps=...)` and `adaptation_path`.
     takes_inner_steps = False
     #: True if episodes alone do not make a usable learner.
@@ -203,6 +205,7 @@ class MetaModel(SavedInKeras, keras.Model, metaclass=saving.ReadyAfterInit):
 
     def task_loss(self, examples, outputs):
         """The compiled loss of one task: the mean over real rows, a scalar."""
+        labels.check_targets(self.query_loss, examples.y, losses.one_output(outputs))
         if self.integer_labels and tf.executing_eagerly() and outputs.shape.rank:
             check_labels(examples.y.numpy(), outputs.shape[-1], "y", self.query_loss)
         return losses.task_loss(self.query_loss, examples, outputs)

@@ -6,6 +6,8 @@ import tensorflow as tf
 
 from tfmeta.arguments import check_integer
 from tfmeta.engine.building import network_input_shape
+from tfmeta.engine.input_shapes import check_input_shapes
+from tfmeta.engine.losses import one_output
 from tfmeta.engine.meta_model import MetaModel
 
 
@@ -27,6 +29,7 @@ class EmbeddingLearner(MetaModel):
 
     supports_masks = True
     integer_labels = True
+    one_label_a_row = True
 
     def ready(self):
         # A network that came built: what a subclass adds in `build` is made at once, too.
@@ -35,6 +38,10 @@ class EmbeddingLearner(MetaModel):
 
     def predicts_logits(self):
         return True
+
+    def check_episodes(self, first):
+        super().check_episodes(first)
+        check_input_shapes(self.inner_network(), first.query.x, 2)
 
     def logits(self, adapted, embeddings):
         """Outputs `[M, N]` for embeddings `[M, D]`, of absent classes, too."""
@@ -53,7 +60,7 @@ class EmbeddingLearner(MetaModel):
 
     def embed(self, x, training=False):
         """Embeddings `[rows, D]`, float32 if the network computes in 16 bits."""
-        embeddings = self(x, training=training)
+        embeddings = one_output(self(x, training=training))
         if embeddings.dtype in (tf.float16, tf.bfloat16):  # half precision is for layers
             embeddings = tf.cast(embeddings, tf.float32)
         return tf.reshape(embeddings, (-1, int(np.prod(embeddings.shape[1:]))))

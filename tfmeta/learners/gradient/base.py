@@ -7,8 +7,9 @@ import tensorflow as tf
 
 from tfmeta.arguments import check_flag, check_integer, check_number
 from tfmeta.backend.network_facts import can_be_cloned, ends_linear, has_batch_norm
-from tfmeta.engine import building, episode_checks, saving
+from tfmeta.engine import building, episode_checks, labels, losses, saving
 from tfmeta.engine.adapted_model import AdaptedNetwork
+from tfmeta.engine.input_shapes import check_input_shapes
 from tfmeta.engine.inputs import as_examples
 from tfmeta.engine.meta_model import MetaModel
 from tfmeta.inner import SGD, call_network
@@ -271,8 +272,11 @@ class GradientLearner(MetaModel):
 
     def check_episodes(self, first):
         super().check_episodes(first)
+        check_input_shapes(self.inner_network(), first.query.x, 2)
         if self.integer_labels:
             outputs = self._network_outputs(first.query.x, skip=2)
+            y = tf.TensorSpec((None, *first.query.y.shape[2:]), first.query.y.dtype)
+            labels.check_targets(self.query_loss, y, outputs)
             episode_checks.check_ways(outputs.shape[-1], first, self.query_loss)
 
     def scored_specs(self, episode):
@@ -284,7 +288,8 @@ class GradientLearner(MetaModel):
     def _network_outputs(self, x, skip):
         # By a trace: subclassed networks have no compute_output_shape of their own.
         x = building.symbolic_rows(x, skip)
-        return self.inner_network().compute_output_spec(x)
+        outputs = losses.one_output(self.inner_network().compute_output_spec(x))
+        return tf.TensorSpec(outputs.shape, outputs.dtype)
 
     @classmethod
     def refused_arguments(cls):
