@@ -1,6 +1,7 @@
 """Scores over many episodes, with their intervals, and pictures of them."""
 
 from tfmeta.evaluation.exact_gp import ExactGP
+from tfmeta.evaluation.function_plots import plot_functions
 from tfmeta.evaluation.likelihood import score_likelihood
 from tfmeta.evaluation.plots import plot_curve, plot_episode
 from tfmeta.evaluation.report import EvaluationReport
@@ -12,6 +13,7 @@ __all__ = [
     "evaluate_episodes",
     "plot_curve",
     "plot_episode",
+    "plot_functions",
     "score_curve",
     "score_likelihood",
 ]

@@ -33,7 +33,7 @@ def plot_curve(curves, path=None, title="Adaptation to new tasks"):
         ValueError: there is no curve, or they hold different scores.
         ImportError: matplotlib is missing.
     """
-    Figure = _figure_class()
+    Figure = figure_class()
     if not isinstance(curves, dict):
         curves = {"": curves}
     names = {curve.score_name for curve in curves.values()}
@@ -59,7 +59,7 @@ def plot_curve(curves, path=None, title="Adaptation to new tasks"):
     axes.spines[["top", "right"]].set_visible(False)
     if any(curves):
         axes.legend(frameon=False)
-    return _saved(figure, path)
+    return saved(figure, path)
 
 
 def plot_episode(episode, outputs=None, class_names=None, path=None):
@@ -84,7 +84,7 @@ def plot_episode(episode, outputs=None, class_names=None, path=None):
             not fit them.
         ImportError: matplotlib is missing.
     """
-    Figure = _figure_class()
+    Figure = figure_class()
     support, query, predicted = one_task(episode, outputs)
     labels = np.concatenate([support.y, query.y])
     ways = int(labels.max()) + 1
@@ -119,7 +119,7 @@ def plot_episode(episode, outputs=None, class_names=None, path=None):
         title += f"\nquery accuracy {100 * right.mean():.0f} % ({right.sum()} of {len(right)})"
         _add_legend(figure)
     figure.suptitle(title, fontsize=11)
-    return _saved(figure, path)
+    return saved(figure, path)
 
 
 def _draw_images(axes, part, left, row_height, limits, names=None, predicted=None):
@@ -172,7 +172,7 @@ def _episode_counts(curves):
     return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
 
 
-def _figure_class():
+def figure_class():
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -180,7 +180,7 @@ def _figure_class():
     return Figure
 
 
-def _saved(figure, path):
+def saved(figure, path):
     if path is not None:
         figure.savefig(path, dpi=150)
     return figure
