@@ -27,7 +27,10 @@ class Examples(NamedTuple):
 class Episode(NamedTuple):
     """One task: examples to adapt on, and examples to score on.
 
-    A pair on purpose: Keras unpacks a batch as `(x, y)`.
+    A pair on purpose: Keras unpacks a batch as `(x, y)`. `tf.data` does not unpack it: a function
+    that is mapped over episodes takes one `Episode`, and returns one.
+
+        episodes.map(lambda episode: episode._replace(support=augment(episode.support)))
 
     Attributes:
         support: `Examples` that the learner adapts on.

@@ -164,3 +164,95 @@ def test_uint8_targets_are_no_pictures(make):
         first = one.test_on_batch(tfmeta.Episode(batch, batch))
         batch = tfmeta.Examples(x[None], y[None])
         np.testing.assert_allclose(one.test_on_batch(tfmeta.Episode(batch, batch)), first)
+
+
+class Sparse(keras.layers.Dense):
+    """A layer with a loss of its own."""
+
+    def call(self, x):
+        outputs = super().call(x)
+        self.add_loss(keras.ops.mean(keras.ops.abs(outputs)))
+        return outputs
+
+
+@pytest.mark.parametrize("cls", [MAML, ProtoNet, tfmeta.learners.R2D2])
+def test_a_layers_own_loss_is_refused(cls):
+    learner = cls(keras.Sequential([keras.Input((4,)), Sparse(3, name="sparse")]))
+    learner.compile("sgd", tasks.CROSSENTROPY, run_eagerly=True)
+    data = tasks.dataset(episode_of(LABELS), 1)
+    for use in (learner.fit, learner.evaluate, learner.predict):
+        with pytest.raises(ValueError, match=r"add no loss.*add_loss in \['sparse'\]"):
+            use(data, verbose=0)
+    with pytest.raises(ValueError, match=r"add_loss in \['sparse'\]"):
+        learner.adapt(tasks.one(episode_of(LABELS).support))
+
+
+def test_a_learners_own_loss_is_refused():
+    class Own(tfmeta.MetaModel):
+        def __init__(self):
+            super().__init__()
+            self.head = keras.layers.Dense(3)
+
+        def adapt(self, support):
+            self.add_loss(tf.reduce_mean(support.x))
+            return ()
+
+        def predict_query(self, adapted, x):
+            return self.head(x)
+
+    learner = Own()
+    learner.compile("sgd", tasks.CROSSENTROPY, run_eagerly=True)
+    with pytest.raises(ValueError, match="Expected layers that add no loss"):
+        learner.fit(tasks.dataset(episode_of(LABELS), 1), verbose=0)
+
+
+# Constraints.
+
+
+def constrained(cls, **options):
+    constraint = {"kernel_constraint": keras.constraints.UnitNorm(axis=0)}
+    layer = keras.layers.Dense(3, bias_constraint="non_neg", **constraint)
+    learner = cls(keras.Sequential([keras.Input((4,)), layer]), **options)
+    learner.compile("sgd", tasks.CROSSENTROPY, run_eagerly=True)
+    return learner
+
+
+@pytest.mark.parametrize("cls", [MAML, tfmeta.learners.Reptile, tfmeta.learners.ANIL])
+def test_inner_steps_keep_constraints(cls):
+    learner = constrained(cls, inner_steps=2, inner_learning_rate=0.5)
+    support = tasks.one(episode_of(LABELS).support)
+    kernel, bias = learner.adapt(support).weights
+    np.testing.assert_allclose(np.linalg.norm(kernel, axis=0), np.ones(3), rtol=1e-5)
+    assert np.min(bias) == 0 < np.max(bias)
+    # The steps are those of Keras's own optimizer.
+    plain = keras.models.clone_model(learner.network)
+    plain.set_weights(learner.network.get_weights())
+    plain.compile(keras.optimizers.SGD(0.5), tasks.CROSSENTROPY, run_eagerly=True)
+    plain.fit(support.x, support.y, batch_size=4, epochs=2, verbose=0)
+    np.testing.assert_allclose(kernel, plain.get_weights()[0], rtol=1e-4, atol=1e-6)
+    learner.fit(tasks.dataset(episode_of(LABELS), 1), verbose=0)
+    assert np.isfinite(learner.network.get_weights()[0]).all()
+
+
+@pytest.mark.parametrize("cls", [tfmeta.learners.ImplicitMAML, tfmeta.learners.CAVIA])
+def test_constraints_that_are_not_kept_are_said(cls):
+    with pytest.warns(UserWarning, match=r"without a constraint.*bias"):
+        constrained(cls)
+
+
+# Episodes.
+
+
+def test_what_is_mapped_over_episodes_takes_one():
+    learner, data = learner_of(3, tasks.CROSSENTROPY), tasks.dataset(episode_of(LABELS), 1)
+    assert "lambda episode: episode._replace(" in tfmeta.Episode.__doc__
+    double = data.map(
+        lambda episode: episode._replace(
+            support=episode.support._replace(x=2 * episode.support.x),
+        )
+    )
+    assert isinstance(double.element_spec, tfmeta.Episode)
+    learner.evaluate(double, verbose=0)
+    pairs = data.map(lambda episode: (episode.support, episode.query))
+    with pytest.raises(ValueError, match=r"no Episode;.*\.map\(lambda episode:"):
+        learner.evaluate(pairs, verbose=0)

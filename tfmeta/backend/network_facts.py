@@ -89,6 +89,25 @@ def check_runs_on_given_weights(network):
                 )
 
 
+def check_no_added_losses(scope, *networks):
+    """No layer called `add_loss` in a scope: a task's loss is the compiled one, and nothing else.
+
+    Args:
+        scope: `keras.StatelessScope` that collected the losses.
+        *networks: models whose layers were called in it.
+    """
+    if not scope.losses:
+        return
+    added = {id(loss) for loss in scope.losses}
+    layers = [x for network in networks for x in network._flatten_layers()]
+    names = sorted({x.name for x in layers if added & set(getattr(x, "_loss_ids", ()))})
+    raise ValueError(
+        "Expected layers that add no loss of their own, which would be no part of a task's loss. "
+        f"Received: add_loss in {names or 'a layer'}. Use kernel_regularizer for a penalty of "
+        "weights; for one of outputs, add it in the compiled loss."
+    )
+
+
 def _holds_variable(value):
     if isinstance(value, dict):
         value = list(value.values())

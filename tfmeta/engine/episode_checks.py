@@ -176,6 +176,11 @@ def _first(episodes):
 
 
 def _describe(episodes, spec):
+    if isinstance(spec, tuple) and any(isinstance(part, Examples) for part in spec):
+        return (
+            "a data set of pairs that are no Episode; what is mapped over episodes takes one and "
+            "returns one, .map(lambda episode: tfmeta.Episode(f(episode.support), episode.query))"
+        )
     if spec is not None:
         return f"a data set of {type(spec).__name__}"
     if isinstance(episodes, Episode):

@@ -50,7 +50,7 @@ class OfEachTask:
 
         def task(element):
             result = run(element)
-            with task_scope(), task_layers(learner):
+            with task_scope(learner), task_layers(learner):
                 gradients = self.of_task(learner, element[0], result)
             return result._replace(adapted=()), gradients
 

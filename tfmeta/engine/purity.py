@@ -7,7 +7,7 @@ import inspect
 
 import keras
 
-from tfmeta.backend.network_facts import check_runs_on_given_weights
+from tfmeta.backend.network_facts import check_no_added_losses, check_runs_on_given_weights
 from tfmeta.engine import finite
 from tfmeta.engine import learner_checks as checks
 from tfmeta.engine.inputs import as_examples, as_tensor
@@ -16,16 +16,18 @@ _in_task = contextvars.ContextVar("in_task", default=False)
 
 
 @contextlib.contextmanager
-def task_scope(mapping=()):
+def task_scope(learner, mapping=()):
     """A scope in which no variable changes: assignments stay in the scope that is yielded.
 
     Args:
+        learner: the learner that runs in it, whose layers may add no loss of their own.
         mapping: pairs `(variable, tensor)` that are read in the place of the variables.
     """
     token = _in_task.set(True)
     try:
-        with keras.StatelessScope(list(mapping)) as scope:
+        with keras.StatelessScope(list(mapping), collect_losses=True) as scope:
             yield scope
+        check_no_added_losses(scope, learner)
     finally:
         _in_task.reset(token)
 
@@ -53,7 +55,7 @@ def pure(method):
         arguments[examples_argument] = convert(self, arguments[examples_argument])
         del arguments[next(iter(signature.parameters))]
         arguments |= arguments.pop("kwargs", {})
-        with contextlib.nullcontext() if _in_task.get() else task_scope():
+        with contextlib.nullcontext() if _in_task.get() else task_scope(self):
             result = method(self, **arguments)
         if is_adapt:
             finite.check_inner_losses(self, result, arguments[examples_argument])

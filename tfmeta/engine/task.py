@@ -89,7 +89,7 @@ def run_task(learner, episode, seeds, training, merges=None):
         `TaskResult`, whose `updates` are a dict from a key to the value of this task.
     """
     states = seed_states(learner)
-    with task_layers(learner), task_scope(zip(states, seeds, strict=False)) as scope:
+    with task_layers(learner), task_scope(learner, zip(states, seeds, strict=False)) as scope:
         result = learner.score_task(episode, training)
     query = episode.query
     result = result._replace(
@@ -113,7 +113,7 @@ def run_task(learner, episode, seeds, training, merges=None):
 
 def run_before(learner, episode):
     """Predict and score one task without adaptation: `BeforeResult`, or () if it cannot."""
-    with task_scope(), task_layers(learner):
+    with task_scope(learner), task_layers(learner):
         start = learner.unadapted(episode.support)
         if start is None:
             return ()

@@ -3,6 +3,7 @@
 import keras
 
 from tfmeta.backend.moments import telling_of_moments
+from tfmeta.backend.network_facts import check_no_added_losses
 from tfmeta.backend.task_layers import adopted, task_mode
 
 
@@ -22,6 +23,9 @@ def call_network(network, weights, state, x, *, training, batch_statistics, vari
 
     Returns:
         `(outputs, new_state)`.
+
+    Raises:
+        ValueError: a layer called `add_loss`.
     """
     variables = network.trainable_variables if variables is None else variables
     mapping = [
@@ -30,10 +34,11 @@ def call_network(network, weights, state, x, *, training, batch_statistics, vari
     ]
     with (
         adopted(network),
-        keras.StatelessScope(state_mapping=mapping) as scope,
+        keras.StatelessScope(state_mapping=mapping, collect_losses=True) as scope,
         task_mode(batch_statistics=batch_statistics),
         telling_of_moments(),
     ):
         outputs = network(x, training=training)
+    check_no_added_losses(scope, network)
     new_state = [scope.get_current_value(v) for v in network.non_trainable_variables]
     return outputs, new_state

@@ -176,6 +176,11 @@ class GradientLearner(MetaModel):
         layers = self.inner_network()._flatten_layers()
         return [x for x in layers if any(id(v) in adapted for v in x.trainable_variables)]
 
+    def adapted_constraints(self):
+        """What an inner step puts the weights it changes back to: constraints of Keras, or None."""
+        weights = self.network_weights()
+        return [weights[i].constraint for i in self.adapted_positions()]
+
     # The inner loop.
 
     def adapt(self, support, training=False, inner_steps=None):

@@ -6,6 +6,7 @@ import tensorflow as tf
 from tfmeta.arguments import check_integer
 from tfmeta.backend.network_facts import layers_with_weights
 from tfmeta.inner.rule import Learned
+from tfmeta.learners.gradient import checks
 from tfmeta.learners.gradient.adapted_part import AllWeights, replaced
 from tfmeta.learners.gradient.base import GradientLearner
 
@@ -118,6 +119,7 @@ class Context(Learned, AllWeights):
     def make(self, learner):
         """Make `W`, one matrix `[size, ...]` for each weight that is shifted."""
         weights = learner.network_weights()
+        checks.warn_of_constraints(learner, [weights[i] for i in learner.shifted()])
         self.matrices = [
             self.add_weight(
                 shape=(self.size, *weights[i].shape), dtype=weights[i].dtype,

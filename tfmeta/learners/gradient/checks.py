@@ -1,5 +1,7 @@
 """Bad input that concerns the inner loop: what was expected, what came, what to change."""
 
+import warnings
+
 from tfmeta.arguments import check_integer
 
 
@@ -48,6 +50,18 @@ def check_weights_with_parameters(learner):
             f"Expected the trainable weights that {type(learner).__name__} has made parameters "
             f"for, {[v.path for v in made_for]}. Received: {[v.path for v in now]}. Freeze layers "
             "before you make the learner."
+        )
+
+
+def warn_of_constraints(learner, weights):
+    """A constraint that only the outer loop keeps is said."""
+    names = [w.path for w in weights if w.constraint is not None]
+    if names:
+        warnings.warn(
+            f"Expected weights without a constraint, which the inner loop of "
+            f"{type(learner).__name__} does not keep. Received: one of {', '.join(names)}. It "
+            "holds in the outer loop alone; leave it out, or take another learner.",
+            stacklevel=4,
         )
 
 

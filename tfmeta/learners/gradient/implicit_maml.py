@@ -7,6 +7,7 @@ from tfmeta.arguments import check_integer, check_number
 from tfmeta.engine.outer_gradient import OfEachTask
 from tfmeta.engine.task import computes_in_float16, is_seed_state
 from tfmeta.inner import Rule
+from tfmeta.learners.gradient import checks
 from tfmeta.learners.gradient.base import GradientLearner
 from tfmeta.learners.gradient.inner_loop import INNER_LOSS_SCALE, support_statistics
 from tfmeta.ops.conjugate_gradient import conjugate_gradient
@@ -127,7 +128,11 @@ class ImplicitMAML(GradientLearner):
             "cg_steps": hp.Int("cg_steps", 1, 10, default=5),
         }
 
+    def adapted_constraints(self):
+        return []  # the implicit gradient is that of a minimum among all weights
+
     def make_rule(self):
+        checks.warn_of_constraints(self, self.network_weights())
         return ProximalSGD(self.inner_learning_rate, self.regularization)
 
     def run_network(self, weights, state, x, training, batch_statistics):

@@ -113,7 +113,15 @@ class _Handed:
         slots, parameters = slots
         with _reading(self.learner, parameters):
             weights, slots = self.learner.rule.update(gradients, weights, slots, step)
-        return weights, (slots, parameters)
+        return self._constrained(weights), (slots, parameters)
+
+    def _constrained(self, weights):
+        """What Keras's optimizers do after a step, for layers with a `kernel_constraint`."""
+        constraints = self.learner.adapted_constraints()
+        if not any(constraints):
+            return weights
+        pairs = zip(weights, constraints, strict=True)
+        return [w if constraint is None else constraint(w) for w, constraint in pairs]
 
 
 def support_statistics(learner, weights, state, support, training):
