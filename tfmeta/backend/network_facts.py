@@ -81,7 +81,8 @@ def check_runs_on_given_weights(network):
                 f"{layer.name!r}. Use kernel_regularizer, or add the penalty in a loss."
             )
         for name, value in vars(layer).items():
-            if _holds_variable(value):
+            # TensorFlow's own notes of what it tracks hold the variable, too.
+            if not name.startswith("_self_") and _holds_variable(value):
                 raise ValueError(
                     "Expected Keras weights only. Received: a tf.Variable in the attribute "
                     f"{name!r} of layer {layer.name!r} ({type(layer).__name__}), which cannot be "
@@ -113,6 +114,8 @@ def _holds_variable(value):
         value = list(value.values())
     if isinstance(value, list | tuple):
         return any(map(_holds_variable, value))
+    if isinstance(value, tf.Module):  # what is fixed in it may stay as it is
+        return bool(value.trainable_variables)
     return isinstance(value, tf.Variable)
 
 

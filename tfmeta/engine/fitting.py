@@ -7,7 +7,7 @@ from tfmeta.backend import many_steps
 from tfmeta.backend.task_layers import kernel_layers
 from tfmeta.engine import episode_checks, finite, kept, labels, losses, phases, resume
 from tfmeta.engine import learner_checks as checks
-from tfmeta.engine.metrics import BeforeAdaptation, are_built, build_metrics
+from tfmeta.engine.metrics import BeforeAdaptation, are_built, build_metrics, check_metrics
 from tfmeta.engine.task import computes_in_float16, run_task
 
 
@@ -20,6 +20,7 @@ def compile(learner, keras_compile, optimizer, loss, metrics, kwargs):
             "weighted_metrics. Put all of them into metrics."
         )
     metrics = metrics if weighted is None else weighted  # a reloaded learner has the latter
+    check_metrics(metrics)
     learner.query_loss = losses.as_loss(loss)
     learner.before_adaptation = BeforeAdaptation(metrics)
     if kwargs.get("jit_compile", "auto") == "auto":

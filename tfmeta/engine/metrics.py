@@ -1,5 +1,8 @@
 """The metrics that `fit` reports."""
 
+import inspect
+import warnings
+
 import keras
 import tensorflow as tf
 
@@ -29,6 +32,63 @@ def build_metrics(model, y, outputs):
         model._compile_metrics.build(y, outputs)
 
 
+def check_metrics(metrics):
+    """A ValueError for a metric that cannot leave out padded rows.
+
+    Args:
+        metrics: what `compile` was given.
+    """
+    for metric in keras.tree.flatten(metrics):
+        if isinstance(metric, keras.metrics.Metric):
+            takes = inspect.signature(metric.update_state).parameters.values()
+            if not any(p.name == "sample_weight" or p.kind == p.VAR_KEYWORD for p in takes):
+                raise ValueError(
+                    "Expected metrics that take weights, the masks of episodes. Received: "
+                    f"{type(metric).__name__}.update_state without sample_weight. Write "
+                    "update_state(self, y_true, y_pred, sample_weight=None)."
+                )
+
+
+def copy_of(metric):
+    """A new metric like one, or None if its class does not say what it was made with.
+
+    That is a class with arguments of its own and without a `get_config` that has them.
+    """
+    classes = type(metric).__mro__
+    made, config = (
+        next(i for i, c in enumerate(classes) if name in vars(c))
+        for name in ("__init__", "get_config")
+    )
+    taken = inspect.signature(type(metric).__init__).parameters.values()
+    many = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    own = {p.name for p in taken if p.kind not in many} - {"self", "name", "dtype"}
+    if made < config and own:
+        return None
+    try:
+        return type(metric).from_config(metric.get_config())
+    except TypeError:  # a constructor that takes no name
+        return None
+
+
+def _copies(metrics):
+    """A nest of metrics of which those are left out, with a warning, that cannot be copied."""
+    if isinstance(metrics, dict):
+        pairs = ((name, _copies(part)) for name, part in metrics.items())
+        return {name: part for name, part in pairs if part is not None}
+    if isinstance(metrics, list | tuple):
+        return [part for part in map(_copies, metrics) if part is not None]
+    if not isinstance(metrics, keras.metrics.Metric):
+        return metrics
+    copy = copy_of(metrics)
+    if copy is None:
+        warnings.warn(
+            f"The metric {metrics.name!r} is measured after adaptation alone, not before it: "
+            f"{type(metrics).__name__} has no get_config that its copy could be made from.",
+            stacklevel=2,
+        )
+    return copy
+
+
 class BeforeAdaptation:
     """Loss and metrics of the query set before adaptation, beside those after it.
 
@@ -37,17 +97,10 @@ class BeforeAdaptation:
     """
 
     def __init__(self, metrics=None):
-        def copy(metric):
-            return (
-                type(metric).from_config(metric.get_config())
-                if isinstance(metric, keras.metrics.Metric)
-                else metric
-            )
-
         self.used = False
         self._loss = keras.metrics.Mean(name="loss_before")
         self._holder = keras.Model()
-        self._holder.compile(weighted_metrics=keras.tree.map_structure(copy, metrics))
+        self._holder.compile(weighted_metrics=_copies(metrics))
 
     @property
     def built(self):

@@ -13,6 +13,7 @@ except ImportError as error:
         "Expected keras-tuner and tensorboard, to tune: pip install tfmeta[tuner]"
     ) from error
 
+from tfmeta.engine.metrics import copy_of
 from tfmeta.tuning import checks, trials
 from tfmeta.tuning.grid import restore_grid
 from tfmeta.tuning.run_folder import Folder
@@ -182,8 +183,17 @@ def _call(function, hp):
 
 def _copied(value):
     """A new optimizer or metric in the place of one: they keep what they saw in other trials."""
-    kinds = keras.optimizers.Optimizer, keras.metrics.Metric
-    return type(value).from_config(value.get_config()) if isinstance(value, kinds) else value
+    if isinstance(value, keras.metrics.Metric):
+        copy = copy_of(value)
+        if copy is None:
+            raise ValueError(
+                f"Expected metrics that can be made anew for each trial. Received: {value.name!r}, "
+                f"whose class {type(value).__name__} has no get_config with its arguments."
+                " Write one."
+            )
+        return copy
+    made = isinstance(value, keras.optimizers.Optimizer)
+    return type(value).from_config(value.get_config()) if made else value
 
 
 def _check_folders():

@@ -259,8 +259,11 @@ class GradientLearner(MetaModel):
         if not can_be_cloned(self.network) or (self.transductive and batch_norm):
             return super().adapted_model(support)
         support, network = as_examples(self, support), self.network
+        try:
+            model = keras.models.clone_model(network)
+        except Exception:  # a layer, a Lambda say, that Keras cannot make from its config
+            return super().adapted_model(support)
         adapted = self.adapt(support)
-        model = keras.models.clone_model(network)
         pairs = zip(network.trainable_variables, adapted.weights, strict=True)
         values = {id(v): value for v, value in pairs}
         pairs = zip(network.non_trainable_variables, adapted.state, strict=True)
