@@ -5,10 +5,19 @@ the operations of a function at each call anew; here they become a function, too
 call of the same kind calls again. Features that are folded into the channels stay so.
 """
 
+import inspect
+
 import tensorflow as tf
 
 from tfmeta.backend import folding, private
-from tfmeta.backend.conversion import FOLDED, VECTORIZED, constants, converts, is_folding
+from tfmeta.backend.conversion import (
+    FOLDED,
+    VECTORIZED,
+    constants,
+    converts,
+    is_converting,
+    is_folding,
+)
 from tfmeta.backend.task_layers import is_in_xla
 
 
@@ -106,8 +115,65 @@ def of_each_task(values, like):
     return tf.nest.pack_sequence_as(values, leaves)
 
 
+def with_batch_axis(function, *tensors):
+    """Call a function that has a batch axis of its own; in a map over tasks, once for all tasks.
+
+    For loops over time: converted to all tasks, TensorFlow's has no gradient.
+
+    Args:
+        function: function of tensors `[batch, ...]` to a nest of tensors `[batch, ...]`, whose
+            rows know nothing of each other. It reads variables that are the same in all tasks,
+            assigns none and draws no random numbers.
+        *tensors: of one task, `[...]`, without that axis.
+
+    Returns:
+        The nest of one task, each `[...]`.
+    """
+
+    def one(*tensors):
+        return tf.nest.map_structure(lambda t: t[0], function(*[t[None] for t in tensors]))
+
+    if tf.executing_eagerly() or not is_converting():
+        return one(*tensors)
+    specs = map(tf.TensorSpec.from_tensor, tensors)
+    results = tf.function(one, autograph=False).get_concrete_function(*specs).structured_outputs
+    # What is here for one task is in the place of the results of all, and never computed.
+    leaves = [_in_the_place_of(spec) for spec in tf.nest.flatten(results)]
+    leaves = tf.identity_n([*leaves, *tensors], name=_BATCHED)[: len(leaves)]
+    constants()[_place(leaves[0].op)] = function
+    return tf.nest.pack_sequence_as(results, leaves)
+
+
+_BATCHED = "with_batch_axis"
+
+
+def _in_the_place_of(spec):
+    zeros = tf.zeros([size or 1 for size in spec.shape], spec.dtype)
+    return tf.compat.v1.placeholder_with_default(zeros, spec.shape)
+
+
+def _place(op):
+    return _BATCHED, op.graph, op.name
+
+
+def _for_all_tasks(op, tasks):
+    """What `with_batch_axis` stands for, as values of the conversion."""
+    function = constants()[_place(op.op)]
+
+    def stacked(value):
+        if value.is_stacked:
+            return value.t
+        return tf.tile(value.t[None], [tasks] + [1] * len(value.t.shape))
+
+    arguments = op.inputs[-len(inspect.signature(function).parameters) :]
+    results = [private.wrap(t, True) for t in tf.nest.flatten(function(*map(stacked, arguments)))]
+    return [*results, *arguments]
+
+
 @converts("IdentityN", modes=(VECTORIZED, FOLDED))
 def _identities(op, tasks):
+    if _BATCHED in op.op.name:
+        return _for_all_tasks(op, tasks)
     if _OWN not in op.op.name:
         return None
 

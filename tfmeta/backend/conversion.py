@@ -38,6 +38,11 @@ def constants():
     return _constants.get()
 
 
+def is_converting():
+    """True inside of a map that takes all tasks in one kernel."""
+    return _mode.get() is not None
+
+
 def is_folding():
     """True while features are folded into the channels."""
     return _mode.get() == FOLDED

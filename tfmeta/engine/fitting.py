@@ -35,7 +35,7 @@ def compile(learner, keras_compile, optimizer, loss, metrics, kwargs):
 
 
 def _suits_xla(learner, run_eagerly):
-    layers = learner.inner_network()._flatten_layers()
+    layers = learner._flatten_layers()  # the learner itself among them
     return (
         not (run_eagerly or tf.config.functions_run_eagerly())
         and learner.supports_masks

@@ -3,6 +3,8 @@
 from tfmeta.episodes.classification import classification
 from tfmeta.episodes.families import family, harmonic, line, linear, mixture, polynomial, sinusoid
 from tfmeta.episodes.gaussian_processes import gaussian_process
+from tfmeta.episodes.linear_regression import linear_regression
+from tfmeta.episodes.sequence import sequence
 
 __all__ = [
     "classification",
@@ -11,7 +13,9 @@ __all__ = [
     "harmonic",
     "line",
     "linear",
+    "linear_regression",
     "mixture",
     "polynomial",
+    "sequence",
     "sinusoid",
 ]

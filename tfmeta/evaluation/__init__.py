@@ -6,6 +6,7 @@ from tfmeta.evaluation.likelihood import score_likelihood
 from tfmeta.evaluation.plots import plot_curve, plot_episode
 from tfmeta.evaluation.report import EvaluationReport
 from tfmeta.evaluation.scoring import evaluate_episodes, score_curve
+from tfmeta.evaluation.sequences import score_sequence
 
 __all__ = [
     "EvaluationReport",
@@ -16,4 +17,5 @@ __all__ = [
     "plot_functions",
     "score_curve",
     "score_likelihood",
+    "score_sequence",
 ]

@@ -5,6 +5,7 @@ from tfmeta.learners.context.attentive_np import AttentiveNP
 from tfmeta.learners.context.cnp import CNP
 from tfmeta.learners.context.conv_cnp import ConvCNP
 from tfmeta.learners.context.latent_np import LatentNP
+from tfmeta.learners.context.lstm import LSTMLearner
 from tfmeta.learners.context.tnp import TNP
 from tfmeta.learners.embedding.base import EmbeddingLearner
 from tfmeta.learners.embedding.baseline import Baseline
