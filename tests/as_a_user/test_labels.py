@@ -7,7 +7,7 @@ import tasks
 import tensorflow as tf
 
 import tfmeta
-from tfmeta.learners import ANIL, MAML, R2D2, ProtoNet, Reptile, SimpleShot
+from tfmeta.learners import ANIL, MAML, R2D2, Hypernetwork, ProtoNet, Reptile, SimpleShot
 
 ONE_HOT = keras.losses.CategoricalCrossentropy(from_logits=True)
 BINARY = keras.losses.BinaryCrossentropy(from_logits=True)
@@ -38,7 +38,7 @@ def fit(learner, episodes):
     return learner.fit(tasks.dataset(episodes, 1), verbose=0).history
 
 
-@pytest.mark.parametrize("cls", [MAML, ANIL, Reptile, ProtoNet, R2D2, SimpleShot])
+@pytest.mark.parametrize("cls", [MAML, ANIL, Reptile, ProtoNet, R2D2, SimpleShot, Hypernetwork])
 def test_labels_in_a_column_are_labels(cls):
     found = []
     for episodes in (vectors(), vectors(change=lambda y: y[..., None])):
@@ -56,6 +56,18 @@ def test_labels_in_a_column_are_labels(cls):
         )
     for column, flat in zip(*found, strict=True):
         np.testing.assert_allclose(column, flat, rtol=1e-5, atol=1e-6)
+
+
+def test_an_episode_with_labels_in_a_column_is_drawn():
+    pytest.importorskip("matplotlib")
+    episodes = tasks.images()
+    column = tfmeta.Episode(*[e._replace(y=e.y[..., None]) for e in episodes])
+    one = tfmeta.Episode(*[tasks.one(e) for e in column])
+    for given in (column, one):
+        figure = tfmeta.evaluation.plot_episode(given, np.eye(3)[one.query.y[:, 0]])
+        assert "100" in "".join(
+            t.get_text() for t in figure.findobj(lambda a: hasattr(a, "get_text"))
+        )
 
 
 @pytest.mark.parametrize("dtype", ["int32", "float32"])

@@ -18,6 +18,10 @@ def test_an_mlp_without_a_head_as_conv4_without_one():
         tfmeta.networks.mlp((8,), None, hidden=())
 
 
+def hypernetwork(network):
+    return tfmeta.learners.Hypernetwork(network, representation=4, hidden=(6,))
+
+
 def compiled(learner, loss=tasks.CROSSENTROPY):
     learner.compile("sgd", loss, run_eagerly=True)
     return learner
@@ -31,7 +35,7 @@ def pictures(*shape):
     return tfmeta.Episode(examples, examples)
 
 
-@pytest.mark.parametrize("cls", [MAML, ProtoNet, tfmeta.learners.R2D2])
+@pytest.mark.parametrize("cls", [MAML, ProtoNet, tfmeta.learners.R2D2, hypernetwork])
 @pytest.mark.parametrize(
     ("shape", "advice"),
     [
@@ -86,7 +90,7 @@ def test_numbers_without_an_axis_are_adapted_to_as_keras_takes_them():
     np.testing.assert_allclose(*losses, rtol=1e-6)
 
 
-@pytest.mark.parametrize("cls", [MAML, ProtoNet, tfmeta.learners.R2D2])
+@pytest.mark.parametrize("cls", [MAML, ProtoNet, tfmeta.learners.R2D2, hypernetwork])
 def test_a_network_of_two_outputs(cls):
     x = keras.Input((8, 8, 1))
     h = keras.layers.Flatten()(x)

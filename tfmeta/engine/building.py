@@ -24,10 +24,14 @@ def build_on(learner, episode):
         learner.mark_built(episode)
         try:
             with _some_loss(learner):
-                _Pass(learner).compute_output_spec(*parts)
+                one_pass = _Pass(learner)
+                one_pass.compute_output_spec(*parts)
         except Exception:
             learner.mark_built(None)
-            raise
+            if one_pass.error is None:
+                raise
+            # Keras puts words of its own, about this layer, before what the learner says.
+            raise one_pass.error from None
 
 
 @contextlib.contextmanager
@@ -52,11 +56,16 @@ class _Pass(keras.layers.Layer):
     def __init__(self, learner):
         super().__init__()
         object.__setattr__(self, "learner", lambda: learner)  # past Keras: it is no part of this
+        self.error = None
 
     def call(self, support, query):
         learner = self.learner()
-        adapted = learner.adapt(Examples(*support))
-        return tf.nest.flatten(learner.predict_query(adapted, query[0], mask=query[2]))
+        try:
+            adapted = learner.adapt(Examples(*support))
+            return tf.nest.flatten(learner.predict_query(adapted, query[0], mask=query[2]))
+        except Exception as error:
+            self.error = error
+            raise
 
 
 def unbuilt_layers(learner):

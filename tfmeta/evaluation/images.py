@@ -2,11 +2,12 @@
 
 import numpy as np
 
-from tfmeta.types import Examples
+from tfmeta.types import Episode, Examples
 
 
 def one_task(episode, outputs):
     """NumPy `support` and `query` of one task without padding, and the query's predictions."""
+    episode = Episode(*map(_without_column, episode))
     y, batched = np.asarray(episode.query.y), np.ndim(episode.query.y) == 2
     if outputs is not None:
         outputs = np.asarray(outputs)
@@ -24,6 +25,14 @@ def one_task(episode, outputs):
     if mask is not None:
         outputs = outputs[np.asarray(mask)[0 if batched else ...] > 0]
     return support, query, outputs.argmax(axis=-1)
+
+
+def _without_column(part):
+    """Labels `[..., rows, 1]` of examples as `[..., rows]`."""
+    y = np.asarray(part.y)
+    # A meta-batch of tasks of one row each has such labels, too, and rows of pictures as many.
+    column = y.ndim > 1 and y.shape[-1] == 1 and np.shape(part.x)[: y.ndim] != y.shape
+    return part._replace(y=y[..., 0]) if column else part
 
 
 def _real_images(part, batched):

@@ -10,6 +10,8 @@ import tensorflow as tf
 from tfmeta.arguments import check_flag, check_integer
 from tfmeta.backend.network_facts import ends_linear, has_batch_norm, layers_with_weights
 from tfmeta.engine import building, episode_checks
+from tfmeta.engine.input_shapes import check_input_shapes
+from tfmeta.engine.losses import one_output
 from tfmeta.engine.meta_model import MetaModel
 from tfmeta.inner import call_network
 from tfmeta.learners.context.base import (
@@ -77,6 +79,7 @@ class Hypernetwork(MetaModel):
     """
 
     supports_masks = True
+    one_label_a_row = True
 
     def __init__(
         self,
@@ -143,6 +146,7 @@ class Hypernetwork(MetaModel):
         return self.transductive and has_batch_norm(self.network)
 
     def adapt(self, support, training=False):
+        check_input_shapes(self.network, support.x, 1)
         task = self.represent(support, training)
         weights = self.weights_of(task, training)
         state = [tf.convert_to_tensor(v) for v in self.network.non_trainable_variables]
@@ -189,7 +193,8 @@ class Hypernetwork(MetaModel):
 
     def _outputs(self, x, skip=1):
         """How many outputs the network has, for inputs with this number of leading axes."""
-        return self.network.compute_output_spec(building.symbolic_rows(x, skip)).shape[-1]
+        outputs = self.network.compute_output_spec(building.symbolic_rows(x, skip))
+        return one_output(outputs).shape[-1]
 
     def predicts_logits(self):
         return ends_linear(self.network)
