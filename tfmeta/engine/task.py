@@ -186,5 +186,5 @@ def seed_states(learner):
 
 
 def is_seed_state(variable):
-    """True for the state of a layer's random numbers, such as dropout's."""
-    return "seed_generator_state" in variable.path
+    """True for the state of a `keras.random.SeedGenerator`, such as dropout's."""
+    return variable.name == "seed_generator_state"  # as Keras names it, and nothing else
