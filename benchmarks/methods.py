@@ -100,6 +100,7 @@ def _rate(value, steps=1, **more):
 SLOW, FIVE = _rate(0.01), _rate(0.01, 5)
 NORMS = ["norm1", "norm2", "norm3", "norm4"]
 LONG = {"sinusoid-long": SLOW, "modes": SLOW}
+PAPERS = {"distance": "squared_euclidean"}
 GLYPH = _rate(0.4, evaluation_steps=3)
 PLUS_PLUS = {"multi_step_loss_steps": 150, "per_step_statistics": False}
 LONG_PLUS_PLUS = PLUS_PLUS | {"multi_step_loss_steps": 1500}
@@ -142,7 +143,23 @@ METHODS = {
         "ParameterMemory", SLOW, GLYPH | {"memory_size": 4},
         {"modes": SLOW | {"memory_size": 64}},
     ),
-    "ProtoNet": Method("ProtoNet", glyphs={}, omniglot=({}, 40_000), network="embedding"),
+    "ProtoNet": Method("ProtoNet", glyphs=PAPERS, omniglot=(PAPERS, 40_000), network="embedding"),
+    "ProtoNet, plain distances": Method(
+        "ProtoNet", glyphs={"distance": "euclidean"}, network="embedding"
+    ),
+    "MatchingNet": Method("MatchingNet", glyphs={}, network="embedding"),
+    "MatchingNet, full context": Method(
+        "MatchingNet", glyphs={"full_context": True}, network="embedding"
+    ),
+    "RelationNet": Method("RelationNet", glyphs={"ways": 5}, network="embedding"),
+    "LRD2": Method("LRD2", glyphs={"scale": 10.0}, network="embedding"),
+    "MetaOptNet": Method("MetaOptNet", glyphs={"scale": 10.0}, network="embedding"),
+    "MetaOptNet, ridge": Method(
+        "MetaOptNet", glyphs={"head": "ridge", "scale": 10.0}, network="embedding"
+    ),
+    "FEAT": Method("FEAT", glyphs={}, network="embedding"),
+    "SimpleCNAPS": Method("SimpleCNAPS", glyphs={}, network="embedding"),
+    "ProtoMAML": Method("ProtoMAML", glyphs=_rate(0.05), network="embedding"),
     "CNP": Method("CNP", {}, more={"modes": {}}, network="none"),
     "LatentNP": Method("LatentNP", {}, more={"modes": {}}, network="none"),
     "AttentiveNP": Method("AttentiveNP", {}, more={"modes": {}}, network="none"),

@@ -23,6 +23,12 @@ def outer_gradients(learner, episodes):
     return outer_loss_and_gradients(learner, episodes)[1]
 
 
+def gradient_of(learner, episodes, variable):
+    """The outer gradient for one variable."""
+    position = [id(v) for v in learner.trainable_variables].index(id(variable))
+    return outer_gradients(learner, episodes)[position]
+
+
 def relative_error_along(learner, episodes, seed=0, step=1e-5):
     """|g.v - central difference| / |g.v| along a random direction v of all weights."""
     run = tf.function(lambda e: learner.outer_gradients(e)[0].objective)

@@ -49,7 +49,8 @@ print("test: ", evaluation)
 
 # %%
 if options.learner == "protonet":
-    learner = tfmeta.learners.ProtoNet(tfmeta.networks.conv4((28, 28, 1), None))
+    network = tfmeta.networks.conv4((28, 28, 1), None)
+    learner = tfmeta.learners.ProtoNet(network, distance="squared_euclidean")  # the paper's
     episodes = tfmeta.episodes.classification(
         train, ways=60, shots=1, queries=5, meta_batch_size=1, seed=options.seed
     )

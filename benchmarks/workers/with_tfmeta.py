@@ -65,6 +65,7 @@ def learner_of(case, arrays, options=None):
     options = options or {}
     arguments = options.get("learner", {})
     if case.learner == "protonet":
+        arguments = {"distance": "squared_euclidean", **arguments}  # as in PyTorch's
         learner = tfmeta.learners.ProtoNet(network(case, arrays), **arguments)
     else:
         learner = tfmeta.learners.MAML(

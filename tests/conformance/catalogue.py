@@ -16,6 +16,8 @@ from tfmeta.learners import (
     BOIL,
     CAVIA,
     CNP,
+    FEAT,
+    LRD2,
     MAML,
     R2D2,
     TNP,
@@ -29,12 +31,17 @@ from tfmeta.learners import (
     LatentNP,
     LSTMLearner,
     MAMLPlusPlus,
+    MatchingNet,
     MetaCurvature,
     MetaModel,
+    MetaOptNet,
     MetaSGD,
     ParameterMemory,
+    ProtoMAML,
     ProtoNet,
+    RelationNet,
     Reptile,
+    SimpleCNAPS,
     SimpleShot,
 )
 
@@ -128,6 +135,13 @@ def embedding():
 
 
 POINTS = {"hidden": (8,), "representation": 6, "minimum_scale": 0.5}
+
+
+def on_embedding(cls, speed="slow", renames=True, **arguments):
+    """The row of a learner that puts a head on a dense embedding of pictures."""
+    return Row(lambda: cls(embedding(), **arguments), cls, True, True, renames, **{speed: True})
+
+
 RATE = {"inner_learning_rate": 0.05, "inner_steps": 2}
 
 ROWS = {
@@ -239,6 +253,16 @@ ROWS = {
         False,
         second=True,
     ),
+    "FEAT": on_embedding(FEAT, dropout=0.0),
+    "LRD2": on_embedding(LRD2, steps=2),
+    "MatchingNet": on_embedding(MatchingNet),
+    "MatchingNet-context": on_embedding(
+        MatchingNet, "second", renames=False, full_context=True, attention_steps=2
+    ),
+    "MetaOptNet": on_embedding(MetaOptNet, "second", steps=8),
+    "ProtoMAML": on_embedding(ProtoMAML, "second", **RATE),
+    "RelationNet": on_embedding(RelationNet, filters=6),
+    "SimpleCNAPS": on_embedding(SimpleCNAPS),
     "layers-of-its-own": Row(lambda: LayersOfItsOwn(**RATE), LayersOfItsOwn),
     "method-of-its-own": Row(lambda: MethodOfItsOwn(), MethodOfItsOwn),
 }

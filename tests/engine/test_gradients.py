@@ -205,7 +205,8 @@ def test_first_order_builds_no_second_order_graph():
 
 def test_protonet_is_a_linear_head():
     """-|z - c|^2 = 2 c.z - |c|^2 - |z|^2: a Dense layer with kernel 2c and bias -|c|^2."""
-    learner = ProtoNet(tasks.convolutional(4, dtype="float64"))
+    network = tasks.convolutional(4, dtype="float64")
+    learner = ProtoNet(network, distance="squared_euclidean")
     learner.compile(loss=tasks.CROSSENTROPY)
     episodes = tasks.images(shots=2, dtype="float64")
     adapted = learner.adapt(tasks.one(episodes.support))

@@ -112,7 +112,7 @@ LEARNERS = {
         learners.ImplicitMAML, regressor, regularization=2.0, cg_steps=3, cg_damping=1.0, **RATE
     ),
     "Finetune": _maker(learners.Finetune, regressor, inner_learning_rate=0.05, evaluation_steps=2),
-    "ProtoNet": _maker(learners.ProtoNet, convolutional),
+    "ProtoNet": _maker(learners.ProtoNet, convolutional, distance="squared_euclidean"),
     "MetaSGD": _maker(learners.MetaSGD, regressor, **RATE),
     "MetaCurvature": _maker(learners.MetaCurvature, regressor, **RATE),
     "ALFA": _maker(learners.ALFA, regressor, weight_decay=5e-4, **RATE),

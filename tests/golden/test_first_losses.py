@@ -18,7 +18,8 @@ def losses(name):
         learner = tfmeta.learners.MAML(tfmeta.networks.mlp((1,), 1), inner_learning_rate=0.01)
         data, loss = tfmeta.episodes.sinusoid(seed=7), "mse"
     else:
-        learner = tfmeta.learners.ProtoNet(tfmeta.networks.conv4((16, 16, 1), 8, filters=4))
+        network = tfmeta.networks.conv4((16, 16, 1), 8, filters=4)
+        learner = tfmeta.learners.ProtoNet(network, distance="squared_euclidean")
         x = np.random.default_rng(7).normal(size=(60, 16, 16, 1)).astype("float32")
         dataset = tfmeta.datasets.from_arrays(x, np.arange(60) // 6)
         data = tfmeta.episodes.classification(dataset, ways=3, shots=2, queries=2, seed=7)

@@ -10,8 +10,14 @@ from tfmeta.learners.context.tnp import TNP
 from tfmeta.learners.embedding.base import EmbeddingLearner
 from tfmeta.learners.embedding.baseline import Baseline
 from tfmeta.learners.embedding.baseline_plus_plus import BaselinePlusPlus
+from tfmeta.learners.embedding.feat import FEAT
+from tfmeta.learners.embedding.lrd2 import LRD2
+from tfmeta.learners.embedding.matching_net import MatchingNet
+from tfmeta.learners.embedding.meta_opt_net import MetaOptNet
 from tfmeta.learners.embedding.protonet import ProtoNet
 from tfmeta.learners.embedding.r2d2 import R2D2
+from tfmeta.learners.embedding.relation_net import RelationNet
+from tfmeta.learners.embedding.simple_cnaps import SimpleCNAPS
 from tfmeta.learners.embedding.simple_shot import SimpleShot
 from tfmeta.learners.generated.hypernetwork import Hypernetwork
 from tfmeta.learners.gradient.alfa import ALFA
@@ -26,6 +32,7 @@ from tfmeta.learners.gradient.maml_plus_plus import MAMLPlusPlus
 from tfmeta.learners.gradient.meta_curvature import MetaCurvature
 from tfmeta.learners.gradient.meta_sgd import MetaSGD
 from tfmeta.learners.gradient.parameter_memory import ParameterMemory
+from tfmeta.learners.gradient.proto_maml import ProtoMAML
 from tfmeta.learners.gradient.reptile import Reptile
 
 #: Every class above: an import is the row of a method in the table of learners.

@@ -2,17 +2,25 @@
 
 from tfmeta.backend.map_tasks import map_gradients, map_tasks
 from tfmeta.backend.moments import exact_moments as moments
-from tfmeta.ops.distances import squared_euclidean
+from tfmeta.ops.distances import cosine_similarity, euclidean, squared_euclidean
 from tfmeta.ops.gaussian_process import covariance, gaussian_posterior
+from tfmeta.ops.logistic import logistic
+from tfmeta.ops.mahalanobis import class_gaussians, mahalanobis
 from tfmeta.ops.noise import standard_normal
 from tfmeta.ops.prototypes import class_means
 from tfmeta.ops.ridge import ridge
 from tfmeta.ops.rows import row
+from tfmeta.ops.svm import svm
 
 __all__ = [
+    "class_gaussians",
     "class_means",
+    "cosine_similarity",
     "covariance",
+    "euclidean",
     "gaussian_posterior",
+    "logistic",
+    "mahalanobis",
     "map_gradients",
     "map_tasks",
     "moments",
@@ -20,4 +28,5 @@ __all__ = [
     "row",
     "squared_euclidean",
     "standard_normal",
+    "svm",
 ]

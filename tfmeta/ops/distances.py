@@ -20,3 +20,31 @@ def squared_euclidean(a, b):
         - 2.0 * tf.matmul(a, b, transpose_b=True)
         + tf.reduce_sum(b * b, axis=-1)[None, :]
     )
+
+
+def euclidean(a, b):
+    """Euclidean distance of every row of `a` to every row of `b`, with a gradient of 0 at 0.
+
+    Args:
+        a: `[M, D]`.
+        b: `[N, D]`.
+
+    Returns:
+        `[M, N]`, of the dtype of `a`.
+    """
+    # The square of a distance near 0 may come out negative, and a root has no derivative there.
+    return tf.sqrt(tf.maximum(squared_euclidean(a, b), 1e-12))
+
+
+def cosine_similarity(a, b):
+    """Cosine of the angle between every row of `a` and every row of `b`.
+
+    Args:
+        a: `[M, D]`.
+        b: `[N, D]`.
+
+    Returns:
+        `[M, N]`, of the dtype of `a`; 0 for a row of zeros.
+    """
+    a, b = (tf.math.l2_normalize(rows, axis=-1) for rows in (a, b))
+    return tf.matmul(a, b, transpose_b=True)

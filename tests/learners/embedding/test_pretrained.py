@@ -121,7 +121,8 @@ def test_without_normalisation_it_is_a_protonet_and_without_a_mean_not_centred()
         return learner.predict_query(learner.adapt(support), x)
 
     np.testing.assert_array_equal(
-        outputs(SimpleShot(network, transform="UN")), outputs(ProtoNet(network))
+        outputs(SimpleShot(network, transform="UN")),
+        outputs(ProtoNet(network, distance="squared_euclidean")),
     )
     np.testing.assert_array_equal(
         outputs(SimpleShot(network)), outputs(SimpleShot(network, transform="L2N"))

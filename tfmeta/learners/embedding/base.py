@@ -1,21 +1,39 @@
 """What learners with an embedding for their network share."""
 
+from typing import Any, NamedTuple
+
 import keras
 import numpy as np
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer
-from tfmeta.engine.building import network_input_shape
+from tfmeta.engine.building import network_input_shape, network_inputs
 from tfmeta.engine.input_shapes import check_input_shapes
+from tfmeta.engine.inputs import network_dtype
 from tfmeta.engine.losses import one_output
 from tfmeta.engine.meta_model import MetaModel
+
+
+class EmbeddedSupport(NamedTuple):
+    """A support set as it is embedded.
+
+    Attributes:
+        embeddings: of the support rows, `[S, D]`.
+        members: `[S, N]`, 1 where a row is of a class, 0 for padding.
+        present: `[N]`, 0 for a class without a support example.
+    """
+
+    embeddings: Any
+    members: Any
+    present: Any
 
 
 class EmbeddingLearner(MetaModel):
     """Base of the learners that put a classifier of their own on top of an embedding.
 
     A subclass says in `adapt` what it takes from the support set, `present` `[N]` among it, and in
-    `logits` how it scores embeddings with that.
+    `logits` how it scores embeddings with that. What it learns besides the network it makes in
+    `make_weights`, which is called once.
 
     In a compiled step the number of ways is not known, so `N` is the number of support rows,
     `ways * shots`; the columns of classes that are not there hold a large negative number, which
@@ -31,10 +49,37 @@ class EmbeddingLearner(MetaModel):
     integer_labels = True
     one_label_a_row = True
 
+    def __init__(self, network=None, **kwargs):
+        super().__init__(network, **kwargs)
+        self._has_weights = False
+
     def ready(self):
-        # A network that came built: what a subclass adds in `build` is made at once, too.
+        # A network that came built: what a subclass makes besides is made at once, too.
         if self.built:
             self.build(network_input_shape(self.network))
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        if not self._has_weights and self._makes_weights():
+            self._has_weights = True
+            x = network_inputs(input_shape, self.input_dtype)
+            features = one_output(self.inner_network().compute_output_spec(x))
+            self.make_weights(tuple(features.shape[1:]))
+
+    def make_weights(self, shape):
+        """Make what is learned besides the network: weights, and layers, which are built here.
+
+        Args:
+            shape: of the network's outputs for one row, a tuple.
+        """
+
+    def _makes_weights(self):
+        return type(self).make_weights is not EmbeddingLearner.make_weights
+
+    def add_number(self, name, first):
+        """A learned number that starts at `first`, of the network's dtype."""
+        initializer = keras.initializers.Constant(first)
+        return self.add_weight((), initializer, network_dtype(self), name=name)
 
     def predicts_logits(self):
         return True
@@ -53,21 +98,28 @@ class EmbeddingLearner(MetaModel):
 
     def most_ways(self, support):
         """`N`: the number of ways where it is known, else that of support rows."""
-        if tf.executing_eagerly():
-            return int(tf.reduce_max(support.y)) + 1
-        # Keras forgets the number of rows once it has seen two of them.
-        return support.y.shape[0] or tf.shape(support.y)[0]
+        return most_ways(support)
+
+    def features(self, x, training=False):
+        """Outputs of the network `[rows, ...]`, float32 if it computes in 16 bits."""
+        features = one_output(self(x, training=training))
+        half = features.dtype in (tf.float16, tf.bfloat16)  # half precision is for layers
+        return tf.cast(features, tf.float32) if half else features
 
     def embed(self, x, training=False):
-        """Embeddings `[rows, D]`, float32 if the network computes in 16 bits."""
-        embeddings = one_output(self(x, training=training))
-        if embeddings.dtype in (tf.float16, tf.bfloat16):  # half precision is for layers
-            embeddings = tf.cast(embeddings, tf.float32)
-        return tf.reshape(embeddings, (-1, int(np.prod(embeddings.shape[1:]))))
+        """Embeddings `[rows, D]`, which are the features made flat."""
+        features = self.features(x, training)
+        return tf.reshape(features, (-1, int(np.prod(features.shape[1:]))))
+
+    def embedded_support(self, support, training=False):
+        """The support set, `EmbeddedSupport`: what `adapt` of a learner returns that keeps it."""
+        embeddings, ways = self.embed(support.x, training), self.most_ways(support)
+        members = tf.one_hot(support.y, ways, dtype=embeddings.dtype)
+        members *= tf.cast(support.mask, embeddings.dtype)[:, None]
+        return EmbeddedSupport(embeddings, members, tf.reduce_max(members, axis=0))
 
     def predict(self, x, **kwargs):
-        outputs = super().predict(x, **kwargs)
-        return outputs[..., (outputs > np.finfo(outputs.dtype).min / 4).any(axis=(0, 1))]
+        return without_absent(super().predict(x, **kwargs))
 
     def classifier(self, classes):
         """A plain Keras model to pretrain the network with, on the names of the base classes.
@@ -97,6 +149,24 @@ class EmbeddingLearner(MetaModel):
         return [keras.layers.Dense(classes, name="head")]
 
 
+def most_ways(support):
+    """The number of ways of one task where it is known, else that of support rows."""
+    if tf.executing_eagerly():
+        return int(tf.reduce_max(support.y)) + 1
+    # Keras forgets the number of rows once it has seen two of them.
+    return support.y.shape[0] or tf.shape(support.y)[0]
+
+
+def without_absent(outputs):
+    """Outputs of `predict`, NumPy arrays, without the columns of classes that no task has."""
+    return outputs[..., (outputs > np.finfo(outputs.dtype).min / 4).any(axis=(0, 1))]
+
+
 def hide_absent(logits, present):
     """`logits` `[M, N]`, with a large negative number where `present` `[N]` is 0."""
     return tf.where(present[None] > 0, logits, logits.dtype.min / 2)
+
+
+def with_ones(embeddings):
+    """`[rows, D]` with a column of ones behind, for the bias: `[rows, D + 1]`."""
+    return tf.concat([embeddings, tf.ones_like(embeddings[:, :1])], axis=1)

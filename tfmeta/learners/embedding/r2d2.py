@@ -7,14 +7,13 @@ import keras
 import tensorflow as tf
 
 from tfmeta.arguments import check_number
-from tfmeta.engine.inputs import network_dtype
 from tfmeta.engine.meta_model import MetaModel
-from tfmeta.learners.embedding.base import EmbeddingLearner
+from tfmeta.learners.embedding.base import EmbeddingLearner, with_ones
 from tfmeta.ops import ridge
 
 
-class RidgeHead(NamedTuple):
-    """What `R2D2.adapt` returns.
+class LinearHead(NamedTuple):
+    """What `R2D2.adapt` and `LRD2.adapt` return.
 
     Attributes:
         weights: `[D + 1, N]`, the last row that of the bias.
@@ -72,7 +71,6 @@ class R2D2(EmbeddingLearner):
         super().__init__(network, **kwargs)
         self.regularization = check_number("regularization", regularization)
         self.scale = check_number("scale", scale)
-        self.log_regularization = None
 
     @classmethod
     def search_space(cls, hp):
@@ -82,25 +80,18 @@ class R2D2(EmbeddingLearner):
             "scale": hp.Float("scale", 0.1, 100.0, sampling="log", default=1.0),
         }
 
-    def build(self, input_shape):
-        super().build(input_shape)
-        if self.log_regularization is None:
-            self.log_regularization = self._number(
-                "log_regularization", math.log(self.regularization)
-            )
-            self.output_scale = self._number("output_scale", self.scale)
-            self.output_offset = self._number("output_offset", 0.0)
-
-    def _number(self, name, first):
-        initializer = keras.initializers.Constant(first)
-        return self.add_weight((), initializer, network_dtype(self), name=name)
+    def make_weights(self, shape):
+        first = math.log(self.regularization)
+        self.log_regularization = self.add_number("log_regularization", first)
+        self.output_scale = self.add_number("output_scale", self.scale)
+        self.output_offset = self.add_number("output_offset", 0.0)
 
     def adapt(self, support, training=False):
         embeddings = self.embed(support.x, training)
         targets, present = self._targets(support, embeddings.dtype)
         regularization = tf.exp(tf.cast(self.log_regularization, embeddings.dtype))
         x = with_ones(embeddings)
-        return RidgeHead(ridge(x, targets, regularization, mask=support.mask), present)
+        return LinearHead(ridge(x, targets, regularization, mask=support.mask), present)
 
     def logits(self, adapted, embeddings):
         scale, offset = (
@@ -122,8 +113,3 @@ class R2D2(EmbeddingLearner):
             )
         targets = tf.cast(y[:, None] if y.shape.rank == 1 else y, dtype)
         return targets, tf.ones_like(targets[0])
-
-
-def with_ones(embeddings):
-    """`[rows, D]` with a column of ones behind, for the bias: `[rows, D + 1]`."""
-    return tf.concat([embeddings, tf.ones_like(embeddings[:, :1])], axis=1)

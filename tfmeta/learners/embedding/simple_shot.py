@@ -6,7 +6,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfmeta.engine.building import network_inputs
 from tfmeta.engine.inputs import as_tensor
 from tfmeta.learners.embedding.base import EmbeddingLearner
 from tfmeta.learners.embedding.protonet import Prototypes
@@ -27,7 +26,7 @@ class SimpleShot(EmbeddingLearner):
 
         z(x) = (f(x) - m) / |f(x) - m|      "CL2N", centred, then of length 1
         z(x) = f(x) / |f(x)|                "L2N"
-        z(x) = f(x)                         "UN", which is `ProtoNet`
+        z(x) = f(x)                         "UN", which is `ProtoNet` with squared distances
 
         c_k = mean of z(x) over S_k
         outputs_k = -|z(x) - c_k|^2         (logits)
@@ -60,22 +59,16 @@ class SimpleShot(EmbeddingLearner):
         if transform not in TRANSFORMS:
             raise ValueError(f"Expected transform in {TRANSFORMS}. Received: {transform!r}.")
         self.transform = transform
-        self.base_mean = None
 
     @classmethod
     def search_space(cls, hp):
         """Arguments of the constructor, drawn with the `hp` of keras-tuner."""
         return {"transform": hp.Choice("transform", list(TRANSFORMS))}
 
-    def build(self, input_shape):
-        super().build(input_shape)
-        if self.base_mean is None:
-            x = network_inputs(input_shape, self.input_dtype)
-            features = self.inner_network().compute_output_spec(x)
-            width = int(np.prod(features.shape[1:]))
-            self.base_mean = self.add_weight(
-                shape=(width,), initializer="zeros", trainable=False, name="base_mean"
-            )
+    def make_weights(self, shape):
+        self.base_mean = self.add_weight(
+            shape=(int(np.prod(shape)),), initializer="zeros", trainable=False, name="base_mean"
+        )
 
     def adapt(self, support, training=False):
         embeddings, ways = self.embed(support.x, training), self.most_ways(support)
@@ -88,7 +81,7 @@ class SimpleShot(EmbeddingLearner):
         embeddings = super().embed(x, training)
         if self.transform == "UN":
             return embeddings
-        if self.transform == "CL2N" and self.base_mean is not None:
+        if self.transform == "CL2N":
             embeddings -= tf.cast(self.base_mean, embeddings.dtype)
         return tf.math.l2_normalize(embeddings, axis=-1)
 

@@ -19,13 +19,15 @@ class AllWeights:
         weights = learner.network_weights()
         return [weights[i].path for i in self.positions(learner)]
 
-    def start(self, learner, weights, support_loss):
+    def start(self, learner, weights, support_loss, support, training):
         """What the inner loop changes, before its first step: here some of `weights`.
 
         Args:
             learner: the learner.
             weights: tensors in the place of `network_weights()`.
             support_loss: function of tensors such as this returns to their support loss.
+            support: `Examples` of the task.
+            training: True inside a step of `fit`.
 
         Returns:
             A list of tensors.

@@ -135,7 +135,7 @@ class Context(Learned, AllWeights):
     def names(self, learner):
         return ["context"]
 
-    def start(self, learner, weights, support_loss):
+    def start(self, learner, weights, support_loss, support, training):
         return [tf.zeros([self.size], weights[0].dtype)]
 
     def place(self, learner, weights, fast, step):

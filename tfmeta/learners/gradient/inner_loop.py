@@ -43,7 +43,9 @@ def adaptation_path(learner, support, inner_steps, training, last_only):
     checks.check_inner_steps(learner, steps, weights)
     checks.check_weights_with_parameters(learner)
     support_loss = _support_loss(learner, support, training)
-    start = learner.adapted_part.start(learner, weights, lambda f: support_loss(f, values, 0)[0])
+    start = learner.adapted_part.start(
+        learner, weights, lambda f: support_loss(f, values, 0)[0], support, training
+    )
     if steps > 1:  # so that the first step is the same function of a task as all others
         start, state = of_each_task((start, values[2]), like=tf.nest.flatten(support.x)[0])
         values = *values[:2], state

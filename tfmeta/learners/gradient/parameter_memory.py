@@ -129,7 +129,7 @@ class Memory(Learned, AllWeights):
             trainable=False, name="written_at",
         )  # fmt: skip
 
-    def start(self, learner, weights, support_loss):
+    def start(self, learner, weights, support_loss, support, training):
         """The network's weights, displaced by what is nearest in the memory."""
         sizes = [w.shape.num_elements() for w in weights]
         nothing = tf.zeros((1, sum(sizes)), weights[0].dtype)
