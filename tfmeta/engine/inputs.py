@@ -5,14 +5,19 @@ import tensorflow as tf
 
 from tfmeta.engine import labels, losses
 from tfmeta.engine.input_ranges import check_ranges, scaled
+from tfmeta.engine.kept import kept
 from tfmeta.types import Episode, Examples
 
 
 def network_dtype(learner):
     """The dtype of the network's weights, which is that of its inputs."""
-    variables = learner.inner_network().variables
-    floats = [v.dtype for v in variables if "float" in str(v.dtype)]
-    return floats[0] if floats else learner.variable_dtype
+
+    def look():
+        variables = learner.inner_network().variables
+        floats = [v.dtype for v in variables if "float" in str(v.dtype)]
+        return floats[0] if floats else learner.variable_dtype
+
+    return kept(learner, "dtype", look)
 
 
 def map_nest(function, value):
@@ -85,13 +90,14 @@ def _without_ignored(learner, support):
 
 
 def _as_mask(learner, y, mask):
-    mask = tf.ones(tf.shape(y)[:1], tf.float32) if mask is None else mask
-    mask = tf.cast(tf.convert_to_tensor(mask), tf.float32)
+    given = mask is not None
+    rows = y.shape[:1] if y.shape[:1].is_fully_defined() else tf.shape(y)[:1]
+    mask = tf.cast(tf.convert_to_tensor(mask), tf.float32) if given else tf.ones(rows, tf.float32)
     if mask.shape.rank != 1 or not mask.shape.is_compatible_with(y.shape[:1]):
         raise ValueError(
             f"Expected a mask of shape [{y.shape[0]}], one number a row. Received: {mask.shape}."
         )
-    if tf.executing_eagerly() and not tf.reduce_any(mask > 0):
+    if given and tf.executing_eagerly() and not tf.reduce_any(mask > 0):
         raise ValueError("Expected a real row in the support set. Received: a mask of zeros.")
     if tf.executing_eagerly() and learner.integer_labels:
         check_labels(y.numpy(), None, "support.y", learner.query_loss)

@@ -6,11 +6,13 @@ import functools
 import inspect
 
 import keras
+import tensorflow as tf
 
 from tfmeta.backend.network_facts import check_no_added_losses, check_runs_on_given_weights
-from tfmeta.engine import finite
+from tfmeta.engine import finite, serving
 from tfmeta.engine import learner_checks as checks
 from tfmeta.engine.inputs import as_examples, as_tensor
+from tfmeta.engine.kept import kept
 
 _in_task = contextvars.ContextVar("in_task", default=False)
 
@@ -48,17 +50,27 @@ def pure(method):
     def wrapped(self, *args, **kwargs):
         checks.check_built(self, method.__name__)
         if is_adapt:
-            check_runs_on_given_weights(self.inner_network())
+            network = self.inner_network()
+            kept(self, "runs on given weights", lambda: check_runs_on_given_weights(network))
         kwargs = {name: value for name, value in kwargs.items() if name not in optional}
         arguments = signature.bind(self, *args, **kwargs).arguments
         convert = as_examples if is_adapt else as_tensor
         arguments[examples_argument] = convert(self, arguments[examples_argument])
         del arguments[next(iter(signature.parameters))]
         arguments |= arguments.pop("kwargs", {})
-        with contextlib.nullcontext() if _in_task.get() else task_scope(self):
-            result = method(self, **arguments)
+        result = run(self, **arguments) if _in_task.get() else served(self, arguments)
         if is_adapt:
             finite.check_inner_losses(self, result, arguments[examples_argument])
         return result
+
+    def run(self, **arguments):
+        with contextlib.nullcontext() if _in_task.get() else task_scope(self):
+            return method(self, **arguments)
+
+    def served(self, arguments):
+        # How many classes there are shows in shapes that users see.
+        counted = is_adapt and self.integer_labels and tf.executing_eagerly()
+        y = arguments[examples_argument].y if counted else None
+        return serving.serve(self, run, arguments, int(tf.reduce_max(y)) + 1 if counted else None)
 
     return wrapped

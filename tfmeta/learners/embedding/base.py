@@ -12,6 +12,7 @@ from tfmeta.engine.input_shapes import check_input_shapes
 from tfmeta.engine.inputs import network_dtype
 from tfmeta.engine.losses import one_output
 from tfmeta.engine.meta_model import MetaModel
+from tfmeta.engine.serving import known_ways
 
 
 class EmbeddedSupport(NamedTuple):
@@ -151,6 +152,8 @@ class EmbeddingLearner(MetaModel):
 
 def most_ways(support):
     """The number of ways of one task where it is known, else that of support rows."""
+    if known_ways() is not None:
+        return known_ways()
     if tf.executing_eagerly():
         return int(tf.reduce_max(support.y)) + 1
     # Keras forgets the number of rows once it has seen two of them.

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from tfmeta.arguments import check_integer
 from tfmeta.engine.task import TaskResult
+from tfmeta.engine.serving import known_ways
 from tfmeta.learners.embedding.base import EmbeddingLearner
 from tfmeta.learners.embedding.protonet import Prototypes
 from tfmeta.ops import class_means
@@ -86,7 +87,7 @@ class RelationNet(EmbeddingLearner):
             )
 
     def most_ways(self, support):
-        if self.ways is None or tf.executing_eagerly():
+        if self.ways is None or tf.executing_eagerly() or known_ways() is not None:
             return super().most_ways(support)
         return self.ways
 
