@@ -43,17 +43,6 @@ def writes_hdf5():
     return keras_state is not None and bool(keras_state("use_legacy_config"))
 
 
-try:
-    # Inside of a `keras.StatelessScope` of a user's, variables are what the scope says: a graph
-    # that was traced outside would not know.
-    from keras.src.backend.common.stateless_scope import in_stateless_scope
-except ImportError:
-
-    def in_stateless_scope():
-        """False: it cannot be told."""
-        return False
-
-
 def missing():
     """Names that tasks are batched with and that this TensorFlow lacks, a list."""
     names = {"vectorize": vectorize, "converters": converters, "stop_recording": stop_recording}

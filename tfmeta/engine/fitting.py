@@ -10,6 +10,9 @@ from tfmeta.engine import learner_checks as checks
 from tfmeta.engine.metrics import BeforeAdaptation, are_built, build_metrics, check_metrics
 from tfmeta.engine.task import computes_in_float16, run_task
 
+# XLA compiles each inner step for itself: 40 of them took ten times as long to a first step.
+_MOST_STEPS_IN_XLA = 20
+
 
 def compile(learner, keras_compile, optimizer, loss, metrics, kwargs):
     """`MetaModel.compile`; the first is the learner, the second Keras's own method."""
@@ -42,7 +45,15 @@ def _suits_xla(learner, run_eagerly):
         and learner.distribute_strategy.num_replicas_in_sync == 1
         and all(layer.supports_jit for layer in layers)
         and not kernel_layers(layers)
+        and _steps_in_a_row(learner) <= _MOST_STEPS_IN_XLA
     )
+
+
+def _steps_in_a_row(learner):
+    """The number of inner steps that a compiled step holds one after another."""
+    if not learner.takes_inner_steps or getattr(learner, "rolled_steps", False):
+        return 0
+    return max(getattr(learner, n, None) or 0 for n in ("inner_steps", "evaluation_steps"))
 
 
 def _with_loss_scale(optimizer):

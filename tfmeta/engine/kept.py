@@ -10,7 +10,7 @@ import threading
 import keras
 import tensorflow as tf
 
-_MOST = 16  # of one learner: a score that is a new lambda at each call must not fill the memory
+_MOST = 32  # of one learner: a score that is a new lambda at each call must not fill the memory
 _LOOPS = {"history", "stop_training", "stop_evaluating", "stop_predicting"}  # of Keras's loops
 
 

@@ -252,8 +252,10 @@ class MetaModel(SavedInKeras, keras.Model, metaclass=saving.ReadyAfterInit):
 
         `jit_compile="auto"` asks XLA to compile the steps of dense networks, which makes them
         1.4 to 2.9 times as fast, and not those of convolutional or recurrent ones, which it makes
-        slower on a CPU. Under XLA padded rows that come after the first meta-batch are not told
-        from real ones if the learner cannot leave them out ("auto" then does without XLA).
+        slower on a CPU, nor those of more than 20 inner steps, which it compiles for a minute
+        before the first of them runs (`jit_compile=True` does it all the same). Under XLA padded
+        rows that come after the first meta-batch are not told from real ones if the learner cannot
+        leave them out ("auto" then does without XLA).
         """
         fitting.compile(self, super().compile, optimizer, loss, metrics, kwargs)
 

@@ -2,14 +2,13 @@
 
 Operation by operation Python holds its lock all the time: several threads are slower than one. A
 learner that is compiled, and not with `run_eagerly=True`, is served by a graph for each kind of
-task: its dtypes, ranks and number of classes. The second number of rows makes one for any number.
+task: its dtypes, the shape of a row and the number of classes. The second number of rows makes one for any number.
 """
 
 import contextvars
 
 import tensorflow as tf
 
-from tfmeta.backend import private
 from tfmeta.engine.kept import kept
 
 _ways = contextvars.ContextVar("ways", default=None)
@@ -47,14 +46,16 @@ def _is_served(learner):
     # As Keras's own steps are: a learner that is not compiled may not be one for graphs.
     compiled = learner.compiled and not learner.run_eagerly
     eagerly = tf.executing_eagerly() and not tf.config.functions_run_eagerly()
-    return compiled and eagerly and not private.in_stateless_scope()
+    return compiled and eagerly
 
 
 def _graph(learner, method, arguments, ways):
     """The learner's graph for arguments like these, None if they are no key to one."""
     leaves = tf.nest.flatten(arguments)
     fixed = tuple(None if isinstance(x, tf.Tensor) else (type(x), x) for x in leaves)
-    kinds = tuple((x.dtype, x.shape.rank) for x in leaves if isinstance(x, tf.Tensor))
+    kinds = tuple(
+        (x.dtype, x.shape.rank, tuple(x.shape[1:])) for x in leaves if isinstance(x, tf.Tensor)
+    )
     key = method, tuple(arguments), fixed, kinds, ways
     try:
         hash(key)
@@ -68,9 +69,7 @@ class _Graph:
 
     def __init__(self, learner, method, arguments, ways):
         self.structure, self.gave_up = None, False
-        fixed = tf.nest.map_structure(
-            lambda x: None if isinstance(x, tf.Tensor) else x, arguments
-        )
+        fixed = tf.nest.map_structure(lambda x: None if isinstance(x, tf.Tensor) else x, arguments)
         is_tensor = [isinstance(x, tf.Tensor) for x in tf.nest.flatten(arguments)]
 
         def function(*tensors):
