@@ -2,7 +2,8 @@
 
 Operation by operation Python holds its lock all the time: several threads are slower than one. A
 learner that is compiled, and not with `run_eagerly=True`, is served by a graph for each kind of
-task: its dtypes, the shape of a row and the number of classes. The second number of rows makes one for any number.
+task: its dtypes, the shape of a row and the number of classes. The second number of rows that comes
+makes one for any number.
 """
 
 import contextvars
