@@ -8,6 +8,7 @@ from tfmeta.arguments import check_flag, check_integer
 from tfmeta.engine import learner_checks
 from tfmeta.engine.inputs import as_examples, check_labels
 from tfmeta.engine.meta_model import MetaModel
+from tfmeta.engine.serving import known_ways
 from tfmeta.engine.task import TaskResult
 from tfmeta.learners.context.base import full_precision, rows_of_targets
 from tfmeta.types import Examples
@@ -136,6 +137,8 @@ class SequenceLearner(MetaModel):
             return rows_of_targets(y, dtype)
         if tf.executing_eagerly():
             check_labels(y.numpy(), self.ways, "support.y")
+        elif (known_ways() or 0) > self.ways:
+            raise ValueError(f"Expected at most {self.ways} classes. Received: {known_ways()}.")
         return tf.one_hot(y, self.ways, dtype=dtype)
 
 

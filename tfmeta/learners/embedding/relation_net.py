@@ -4,8 +4,8 @@ import keras
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer
-from tfmeta.engine.task import TaskResult
 from tfmeta.engine.serving import known_ways
+from tfmeta.engine.task import TaskResult
 from tfmeta.learners.embedding.base import EmbeddingLearner
 from tfmeta.learners.embedding.protonet import Prototypes
 from tfmeta.ops import class_means
