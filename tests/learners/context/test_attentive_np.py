@@ -44,16 +44,15 @@ def test_attention_is_that_of_numpy(learner):
     values = learner.encode_values(np.c_[support.x, support.y])
     np.testing.assert_allclose(adapted.points.values, values, rtol=1e-5)
     q, k, v = (
-        np.einsum("sd,dhk->hsk", rows, np.array(layer.kernel)) + np.array(layer.bias)[:, None]
-        for rows, layer in (
-            (learner.encode_keys(query.x), attend.query_dense),
-            (learner.encode_keys(support.x), attend.key_dense),
-            (values, attend.value_dense),
+        np.array(layer(rows)).reshape(4, 2, 2).transpose(1, 0, 2)  # of two heads of two
+        for layer, rows in (
+            (attend.query, learner.encode_keys(query.x)),
+            (attend.key, learner.encode_keys(support.x)),
+            (attend.value, values),
         )
     )
     found = softmax(q @ k.transpose(0, 2, 1) / np.sqrt(2)) @ v  # [heads, M, 2]
-    out = attend.output_dense
-    r = np.einsum("hmk,hkr->mr", found, np.array(out.kernel)) + np.array(out.bias)
+    r = attend.output_layer(found.transpose(1, 0, 2).reshape(4, 4))
     rows = learner.query_rows(adapted.points, query.x, training=False)
     np.testing.assert_allclose(rows, np.c_[r, query.x], rtol=1e-4, atol=1e-5)
 

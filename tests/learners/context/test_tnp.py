@@ -38,17 +38,13 @@ def predict(learner, support, x):
 
 def slow_block(block, rows, context):
     """A block in NumPy, of heads one by one."""
-    attend, found = block.attend, 0
-    layers = (attend.query_dense, attend.key_dense, attend.value_dense)
-    for head in range(2):
-        q, k, v = (
-            x @ np.array(layer.kernel)[:, head] + np.array(layer.bias)[head]
-            for x, layer in zip((rows, context, context), layers, strict=True)
-        )
+    attend, found = block.attend, []
+    pairs = ((attend.query, rows), (attend.key, context), (attend.value, context))
+    for head in (slice(0, 4), slice(4, 8)):
+        q, k, v = (np.array(layer(x))[:, head] for layer, x in pairs)
         scores = np.exp(q @ k.T / 2)  # the square root of 4, the width of a head
-        looks = scores / scores.sum(axis=1, keepdims=True)
-        found = found + looks @ v @ np.array(attend.output_dense.kernel)[head]
-    rows = normal(rows + found + np.array(attend.output_dense.bias))
+        found.append(scores / scores.sum(axis=1, keepdims=True) @ v)
+    rows = normal(rows + np.array(attend.output_layer(np.concatenate(found, axis=1))))
     return normal(rows + np.array(block.narrow(block.widen(rows))))
 
 
@@ -80,6 +76,14 @@ def test_order_and_padding_of_the_support_rows_change_nothing(learner):
     padded = tfmeta.Examples(*(np.concatenate([t, 7 * np.ones_like(t)]) for t in support))
     padded.mask[4:] = 0
     np.testing.assert_allclose(predict(learner, padded, query.x), expected, atol=1e-5)
+
+
+def test_compiled_steps_over_many_points_and_tasks_do_not_end_the_process():
+    """`keras.layers.MultiHeadAttention` did, in oneDNN's kernels."""
+    data = tfmeta.episodes.gaussian_process(shots=(1, 50), queries=50)
+    learner = TNP(**SMALL)
+    learner.compile("adam", jit_compile=False)
+    assert np.isfinite(learner.evaluate(data, steps=1, verbose=0))
 
 
 def test_query_points_do_not_look_at_each_other(learner):

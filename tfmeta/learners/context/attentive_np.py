@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer
+from tfmeta.learners.context.attention import Attention
 from tfmeta.learners.context.base import dense_layers, full_precision
 from tfmeta.learners.context.latent_np import LatentNP
 
@@ -78,9 +79,7 @@ class AttentiveNP(LatentNP):
         widths, dtype = (*self.hidden, self.representation), self.dtype_policy
         self.encode_values = dense_layers(widths, dtype, "value_encoder")
         self.encode_keys = dense_layers(widths, dtype, "key_encoder")
-        self.attend = keras.layers.MultiHeadAttention(
-            self.heads, self.representation // self.heads, dtype=dtype, name="attention"
-        )
+        self.attend = Attention(self.representation, self.heads, dtype=dtype)
 
     @classmethod
     def search_space(cls, hp):
@@ -97,11 +96,5 @@ class AttentiveNP(LatentNP):
 
     def query_rows(self, points, x, training):
         queries = self.encode_keys(x, training=training)
-        found = self.attend(
-            queries[None],
-            points.values[None],
-            points.keys[None],
-            attention_mask=points.mask[None, None] > 0,
-            training=training,
-        )
-        return tf.concat([full_precision(found[0]), x], axis=-1)
+        found = self.attend(queries, points.keys, points.values, points.mask)
+        return tf.concat([full_precision(found), x], axis=-1)

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer
+from tfmeta.learners.context.attention import Attention
 from tfmeta.learners.context.base import (
     GaussianDecoder,
     NeuralProcess,
@@ -113,7 +114,7 @@ class TNP(NeuralProcess):
         states = []
         for block in self.transform:
             states.append(state)
-            state = block(state, state, support.mask, training=training)
+            state = block(state, state, support.mask)
         if not self.decode.built:  # here it sees the width of targets
             self.decode(full_precision(state), y)
         return ContextStates(tf.stack(states), support.mask, tf.zeros_like(y[0]))
@@ -123,7 +124,7 @@ class TNP(NeuralProcess):
         unknown = tf.ones_like(x[:, :1]) * tf.cast(adapted.blank, x.dtype)
         state = self.embed(tf.concat([x, unknown], axis=-1), training=training)
         for block, context in zip(self.transform, tf.unstack(adapted.states), strict=True):
-            state = block(state, tf.cast(context, state.dtype), adapted.mask, training=training)
+            state = block(state, tf.cast(context, state.dtype), adapted.mask)
         return self.decode(full_precision(state), training=training)
 
 
@@ -138,22 +139,19 @@ class Block(keras.layers.Layer):
     def __init__(self, width, heads, feedforward, **kwargs):
         super().__init__(**kwargs)
         dtype = self.dtype_policy
-        self.attend = keras.layers.MultiHeadAttention(heads, width // heads, dtype=dtype)
+        self.attend = Attention(width, heads, dtype=dtype)
         self.widen = keras.layers.Dense(feedforward, "relu", dtype=dtype)
         self.narrow = keras.layers.Dense(width, dtype=dtype)
         self.norms = [keras.layers.LayerNormalization(epsilon=1e-5, dtype=dtype) for _ in range(2)]
 
     def build(self, rows_shape, context_shape=None, mask_shape=None):
-        self.attend.build((1, *rows_shape), (1, *rows_shape))
+        self.attend.build(rows_shape, rows_shape, rows_shape)
         self.widen.build(rows_shape)
         self.narrow.build(self.widen.compute_output_shape(rows_shape))
         for norm in self.norms:
             norm.build(rows_shape)
 
-    def call(self, rows, context, mask, training=False):
+    def call(self, rows, context, mask):
         """`[rows, D]`, of points `[rows, D]`, context points `[S, D]` and their mask `[S]`."""
-        found = self.attend(
-            rows[None], context[None], attention_mask=mask[None, None] > 0, training=training
-        )
-        rows = self.norms[0](rows + found[0])
+        rows = self.norms[0](rows + self.attend(rows, context, context, mask))
         return self.norms[1](rows + self.narrow(self.widen(rows)))
