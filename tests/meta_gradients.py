@@ -13,9 +13,10 @@ def compiled(learner, loss="mse", **kwargs):
     return learner
 
 
-def outer_loss_and_gradients(learner, episodes):
+def outer_loss_and_gradients(learner, episodes, eager=False):
     """The mean query loss, and its gradient for each trainable variable, the network's first."""
-    results, gradients = tf.function(learner.outer_gradients)(episodes)
+    run = learner.outer_gradients if eager else tf.function(learner.outer_gradients)
+    results, gradients = run(episodes)
     return np.mean(results.loss), [g.numpy() for g in gradients]
 
 
@@ -29,10 +30,14 @@ def gradient_of(learner, episodes, variable):
     return outer_gradients(learner, episodes)[position]
 
 
-def relative_error_along(learner, episodes, seed=0, step=1e-5):
+def relative_error_along(learner, episodes, seed=0, step=1e-5, eager=False):
     """|g.v - central difference| / |g.v| along a random direction v of all weights."""
-    run = tf.function(lambda e: learner.outer_gradients(e)[0].objective)
-    gradients = outer_gradients(learner, episodes)
+
+    def run(episodes):
+        return learner.outer_gradients(episodes)[0].objective
+
+    run = run if eager else tf.function(run)
+    gradients = outer_loss_and_gradients(learner, episodes, eager)[1]
     variables, random = learner.trainable_variables, np.random.default_rng(seed)
     start = [v.numpy() for v in variables]
     # A direction with a share of the gradient, so that the derivative is not near zero.

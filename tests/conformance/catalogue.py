@@ -19,7 +19,9 @@ from tfmeta.learners import (
     FEAT,
     LRD2,
     MAML,
+    MANN,
     R2D2,
+    SNAIL,
     TNP,
     AttentiveNP,
     Baseline,
@@ -28,6 +30,7 @@ from tfmeta.learners import (
     Finetune,
     Hypernetwork,
     ImplicitMAML,
+    InContextTransformer,
     LatentNP,
     LSTMLearner,
     MAMLPlusPlus,
@@ -142,6 +145,16 @@ def on_embedding(cls, speed="slow", renames=True, **arguments):
     return Row(lambda: cls(embedding(), **arguments), cls, True, True, renames, **{speed: True})
 
 
+def in_order(cls, **arguments):
+    """Two rows of a learner that reads the support rows in order: of numbers, and of pictures."""
+    return {
+        cls.__name__: Row(lambda: cls(score_support=False, **arguments), cls, slow=True),
+        f"{cls.__name__}-images": Row(
+            lambda: cls(embedding(), ways=3, **arguments), cls, True, second=True
+        ),
+    }
+
+
 RATE = {"inner_learning_rate": 0.05, "inner_steps": 2}
 
 ROWS = {
@@ -198,13 +211,10 @@ ROWS = {
         False,
         second=True,
     ),
-    "LSTMLearner": Row(lambda: LSTMLearner(units=6, score_support=False), LSTMLearner, slow=True),
-    "LSTMLearner-images": Row(
-        lambda: LSTMLearner(embedding(), cell="gru", units=6, ways=3),
-        LSTMLearner,
-        True,
-        second=True,
-    ),
+    **in_order(LSTMLearner, units=6),
+    **in_order(MANN, units=6, memory_rows=4, memory_width=3, heads=2),
+    **in_order(SNAIL, length=4, filters=4, attention=((3, 2), (3, 2))),
+    **in_order(InContextTransformer, width=8, depth=1),
     "ProtoNet": Row(lambda: ProtoNet(small_convolutional()), ProtoNet, True, False, True),
     "ProtoNet-dense": Row(lambda: ProtoNet(embedding()), ProtoNet, True, True, True),
     "Baseline": Row(

@@ -4,8 +4,11 @@ from tfmeta.engine.meta_model import MetaModel
 from tfmeta.learners.context.attentive_np import AttentiveNP
 from tfmeta.learners.context.cnp import CNP
 from tfmeta.learners.context.conv_cnp import ConvCNP
+from tfmeta.learners.context.in_context import InContextTransformer
 from tfmeta.learners.context.latent_np import LatentNP
 from tfmeta.learners.context.lstm import LSTMLearner
+from tfmeta.learners.context.mann import MANN
+from tfmeta.learners.context.snail import SNAIL
 from tfmeta.learners.context.tnp import TNP
 from tfmeta.learners.embedding.base import EmbeddingLearner
 from tfmeta.learners.embedding.baseline import Baseline

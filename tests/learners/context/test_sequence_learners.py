@@ -10,11 +10,14 @@ import tensorflow as tf
 from meta_gradients import relative_error_along
 
 import tfmeta
-from tfmeta.learners import LSTMLearner
+from tfmeta.learners import MANN, SNAIL, InContextTransformer, LSTMLearner
 
 MAKE = {
     "LSTM": lambda **kw: LSTMLearner(units=8, **kw),
     "GRU": lambda **kw: LSTMLearner(units=8, cell="gru", **kw),
+    "MANN": lambda **kw: MANN(units=8, memory_rows=5, memory_width=3, heads=2, **kw),
+    "SNAIL": lambda **kw: SNAIL(length=8, filters=4, attention=((3, 2), (4, 3)), **kw),
+    "InContextTransformer": lambda **kw: InContextTransformer(width=8, depth=2, **kw),
 }
 LEARNERS = pytest.mark.parametrize("name", MAKE)
 
@@ -107,10 +110,12 @@ def test_labels_are_one_hot_numbers(name):
 def test_outer_gradient_against_central_differences(name):
     keras.utils.set_random_seed(0)
     learner, episodes = MAKE[name](dtype="float64"), regression(rows=3, dtype="float64")
-    learner.compile("sgd", "mse")
+    learner.compile("sgd", "mse", run_eagerly=True)
     learner.prepare(tasks.dataset(episodes, 1))
     assert {v.dtype for v in learner.variables} == {"float64"}
-    assert relative_error_along(learner, episodes) < 1e-6
+    # Tokens start small: their normalisation is far from linear within a larger step.
+    step = 1e-7 if name == "InContextTransformer" else 1e-5
+    assert relative_error_along(learner, episodes, step=step, eager=True) < 1e-6
 
 
 def test_loss_is_of_the_query_and_training_of_all_rows():
@@ -165,6 +170,7 @@ def test_inputs_that_are_a_nest_want_a_network():
         learner.fit(tasks.dataset(tfmeta.Episode(examples, examples), 1), verbose=0)
 
 
+@pytest.mark.slow
 @LEARNERS
 def test_it_learns_to_learn(name):
     """Lines through the origin: from the second point on the slope is known."""
