@@ -203,6 +203,6 @@ def test_operations_that_xla_does_not_know():
         return tf.reshape(tf.numpy_function(np.abs, [outputs - y], tf.float32), (-1,))
 
     learner = MAML(tasks.dense())
-    learner.compile("sgd", "mse", metrics=[metric])
+    learner.compile("sgd", "mse", metrics=[metric], jit_compile=True)
     with pytest.raises(ValueError, match=r"Received: \w+ in .*jit_compile=False"):
         learner.evaluate(tasks.dataset(tasks.regression(), 1), verbose=0)
