@@ -1,6 +1,8 @@
 """The three values that every part of tfmeta exchanges."""
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterable, Mapping
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -113,13 +115,16 @@ class ClassDataset:
         return map_parts(lambda part: part.shape[1:], self.x)
 
     def of_class(self, class_id):
-        """The examples of one class, `[counts[class_id], ...]` (views, not copies)."""
+        """The examples of one class, an id or a name, `[counts[class_id], ...]` (views)."""
+        class_id = _class_id(class_id, self.class_names)
         start = self.starts[class_id]
         return map_parts(lambda part: part[start : start + self.counts[class_id]], self.x)
 
     def subset(self, class_ids):
-        """A `ClassDataset` of these classes, numbered from 0 in the order given."""
-        class_ids = [int(c) for c in class_ids]
+        """A `ClassDataset` of these classes, ids or names, numbered from 0 in the order given."""
+        if not isinstance(class_ids, Iterable) or isinstance(class_ids, str):
+            raise ValueError(f"Expected a list of class ids or names. Received: {class_ids!r}.")
+        class_ids = [_class_id(c, self.class_names) for c in class_ids]
         rows = [slice(self.starts[c], self.starts[c] + self.counts[c]) for c in class_ids]
         rows = rows or [slice(0)]  # no class: the error says that examples are missing
         return ClassDataset(
@@ -133,6 +138,22 @@ class ClassDataset:
             f"<ClassDataset: {self.num_classes} classes, {self.num_examples} examples "
             f"of shape {self.example_shape}, {map_parts(lambda part: str(part.dtype), self.x)}>"
         )
+
+
+def _class_id(given, names):
+    """The number of a class that is given by its number or its name."""
+    if isinstance(given, str):
+        if given in names:
+            return names.index(given)
+        near = difflib.get_close_matches(given, names)
+        meant = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+        raise ValueError(f"Expected the name of a class. Received: {given!r}.{meant}")
+    whole = isinstance(given, Integral) and not isinstance(given, bool)
+    if not whole or not 0 <= given < len(names):
+        raise ValueError(
+            f"Expected class ids 0..{len(names) - 1}, or names of classes. Received: {given!r}."
+        )
+    return int(given)
 
 
 def _checked_class_ids(class_ids, rows):

@@ -1,5 +1,7 @@
 """Arrays in memory as a `ClassDataset`."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from tfmeta.types import ClassDataset, count_rows, map_parts
@@ -14,8 +16,8 @@ def from_arrays(x, labels, class_names=None):
         labels: integers or strings `[examples]`, or a column `[examples, 1]` as Keras's data
             sets have, any values; the class ids are their positions among the sorted distinct
             labels.
-        class_names: one name for each distinct label, in sorted order, no two alike;
-            `str(label)` by default.
+        class_names: one name for each distinct label, in sorted order, no two alike, or a dict
+            from label to name; `str(label)` by default.
 
     Returns:
         `ClassDataset`.
@@ -24,7 +26,7 @@ def from_arrays(x, labels, class_names=None):
         ValueError: the lengths differ, labels are not one integer or string a row, or
             there is not one name for each distinct label.
     """
-    x, labels = map_parts(np.asarray, x), _checked_labels(labels)
+    x, labels = map_parts(_as_array, x), _checked_labels(labels)
     is_scalar = isinstance(x, np.ndarray) and x.ndim == 0
     if is_scalar or count_rows(x) != len(labels):
         raise ValueError(
@@ -32,13 +34,41 @@ def from_arrays(x, labels, class_names=None):
             f"Received: x of shape {map_parts(np.shape, x)} and {len(labels)} labels."
         )
     distinct, class_ids = np.unique(labels, return_inverse=True)
-    names = [str(label) for label in distinct] if class_names is None else list(class_names)
+    names = _names_of(distinct, class_names)
     if len(names) != len(distinct):
         raise ValueError(
             f"Expected {len(distinct)} class names, one for each distinct label in sorted order. "
             f"Received: {len(names)}."
         )
     return ClassDataset(x, class_ids, names)
+
+
+def _as_array(x):
+    if hasattr(x, "element_spec"):
+        raise ValueError(
+            "Expected arrays. Received: a tf.data.Dataset. Collect it: x, labels = zip(*dataset."
+            "unbatch().as_numpy_iterator()) of one in batches."
+        )
+    try:
+        return np.asarray(x)
+    except ValueError as error:  # of a list
+        raise ValueError(
+            f"Expected rows of x of one shape. Received: rows that differ ({error}). Pad them."
+        ) from None
+
+
+def _names_of(distinct, class_names):
+    """The names of distinct labels, a list."""
+    if class_names is None:
+        return [str(label) for label in distinct]
+    if isinstance(class_names, Mapping):
+        lacking = [label for label in distinct.tolist() if label not in class_names]
+        if lacking:
+            raise ValueError(f"Expected a name for each label. Received: none for {lacking[:5]}.")
+        return [class_names[label] for label in distinct.tolist()]
+    if isinstance(class_names, str):
+        raise ValueError(f"Expected a list of class names. Received: {class_names!r}.")
+    return list(class_names)
 
 
 def _checked_labels(labels):
@@ -56,6 +86,8 @@ def _checked_labels(labels):
         kinds = {str if isinstance(v, str) else type(v) for v in labels.tolist()}
         if kinds == {str}:
             return labels.astype(str)
+        if kinds == {bytes}:  # strings of TensorFlow
+            return np.array([label.decode() for label in labels.tolist()])
         if kinds <= {int, bool}:
             return labels.astype(np.int64)
         raise ValueError(

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 
-from tfmeta.types import ClassDataset
+from tfmeta.types import ClassDataset, check_class_dataset
 
 
 def class_split(dataset, fractions, seed=0):
@@ -23,6 +23,7 @@ def class_split(dataset, fractions, seed=0):
     Raises:
         ValueError: the fractions are out of range, or a part would have no class.
     """
+    check_class_dataset(dataset)
     fractions = np.asarray(fractions, np.float64)
     in_range = fractions.ndim == 1 and len(fractions) and (fractions > 0).all()
     if not in_range or fractions.sum() > 1 + 1e-6:
@@ -53,6 +54,13 @@ def check_disjoint(*datasets):
     Raises:
         ValueError: two of them share a class; the message names the shared classes.
     """
+    for dataset in datasets:
+        if isinstance(dataset, tuple | list):
+            raise ValueError(
+                "Expected data sets one by one. Received: a "
+                f"{type(dataset).__name__} of them. Call check_disjoint(*parts)."
+            )
+        check_class_dataset(dataset)
     for (i, first), (j, second) in itertools.combinations(enumerate(datasets), 2):
         shared = sorted(set(first.class_names) & set(second.class_names))
         if shared:
@@ -82,6 +90,7 @@ def rotated_classes(dataset):
         ValueError: the examples are not square images, or a nest, of which nobody can say which
             part turns.
     """
+    check_class_dataset(dataset)
     shape = dataset.example_shape
     if not isinstance(dataset.x, np.ndarray):
         raise ValueError(

@@ -139,7 +139,8 @@ def _padding_message(learner):
 def _episode_spec(episodes):
     """The element spec of a data set, if it is one of meta-batched episodes."""
     spec = getattr(episodes, "element_spec", None)
-    if not isinstance(spec, Episode) or not all(isinstance(part, Examples) for part in spec):
+    wrong = not isinstance(spec, Episode) or isinstance(episodes, tf.data.Iterator)
+    if wrong or not all(isinstance(part, Examples) for part in spec):
         raise ValueError(
             f"Expected episodes. Received: {_describe(episodes, spec)}. {_HOW_TO_PASS}"
         )
@@ -151,10 +152,14 @@ def _episode_spec(episodes):
         if not _is_meta_batch(part):
             raise ValueError(
                 f"Expected a meta-batch: {name}.x of shape [B, rows, ...] and {name}.mask of shape "
-                f"[B, rows]. Received: {_shapes(part.x)} and {part.mask.shape}. Add `.batch(4)` to "
-                "a data set of single episodes."
+                f"[B, rows]. Received: {_shapes(part.x)} and {part.mask.shape}. "
+                f"{_AGAIN if part.mask.shape.rank == 3 else _SINGLE}"
             )
     return spec
+
+
+_SINGLE = "Add `.batch(4)` to a data set of single episodes."
+_AGAIN = "Leave out `.batch`, and set meta_batch_size where the episodes are made."
 
 
 def _is_meta_batch(part):
@@ -176,10 +181,18 @@ def _first(episodes):
 
 
 def _describe(episodes, spec):
+    if isinstance(episodes, tf.data.Iterator):
+        return "an iterator, of which nothing can be read twice; pass the data set itself"
     if isinstance(spec, tuple) and any(isinstance(part, Examples) for part in spec):
         return (
             "a data set of pairs that are no Episode; what is mapped over episodes takes one and "
             "returns one, .map(lambda episode: tfmeta.Episode(f(episode.support), episode.query))"
+        )
+    if getattr(spec, "_fields", None) == Episode._fields:
+        return (
+            "a data set of tuples that are called like Episode, which tf.data.Dataset.load gives; "
+            ".map(lambda e: tfmeta.Episode(tfmeta.Examples(*e[0]), tfmeta.Examples(*e[1]))) makes "
+            "episodes of them"
         )
     if spec is not None:
         return f"a data set of {type(spec).__name__}"

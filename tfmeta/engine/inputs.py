@@ -8,6 +8,10 @@ from tfmeta.engine.input_ranges import check_ranges, scaled
 from tfmeta.engine.kept import kept
 from tfmeta.types import Episode, Examples
 
+_OF_A_META_BATCH = (
+    " One task of a meta-batch is tfmeta.Examples(*[t[0] for t in support]), where x is a tensor."
+)
+
 
 def network_dtype(learner):
     """The dtype of the network's weights, which is that of its inputs."""
@@ -46,7 +50,13 @@ def as_tensor(learner, value):
 def _as_tensors(value, dtype):
     def convert(value):
         if isinstance(value, np.ndarray) or not tf.is_tensor(value):
-            value = np.asarray(value)
+            try:
+                value = np.asarray(value)
+            except ValueError:  # of a list
+                raise ValueError(
+                    "Expected an array of numbers, or a list of rows of one length. Received: "
+                    f"{type(value).__name__}, {value!r:.80}."
+                ) from None
             if value.dtype == object:
                 raise ValueError(
                     f"Expected an array of numbers. Received: dtype object, {value!r:.80}."
@@ -96,6 +106,7 @@ def _as_mask(learner, y, mask):
     if mask.shape.rank != 1 or not mask.shape.is_compatible_with(y.shape[:1]):
         raise ValueError(
             f"Expected a mask of shape [{y.shape[0]}], one number a row. Received: {mask.shape}."
+            f"{_OF_A_META_BATCH if mask.shape.rank == 2 else ''}"
         )
     if given and tf.executing_eagerly() and not tf.reduce_any(mask > 0):
         raise ValueError("Expected a real row in the support set. Received: a mask of zeros.")

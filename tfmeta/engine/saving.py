@@ -1,8 +1,10 @@
 """What a `.keras` file keeps of a learner: the arguments that its constructor was called with."""
 
+import difflib
 import functools
 import inspect
 import itertools
+import re
 
 import keras
 
@@ -31,7 +33,12 @@ class ReadyAfterInit(type(keras.Model)):
     """The type of learners' classes: `ready` is called when the whole constructor is through."""
 
     def __call__(cls, *args, **kwargs):
-        learner = super().__call__(*args, **kwargs)
+        try:
+            learner = super().__call__(*args, **kwargs)
+        except ValueError as error:
+            if f"keyword arguments passed to {cls.__name__}" not in str(error):  # Keras's words
+                raise
+            raise _unknown_arguments(cls, kwargs) from None
         learner.ready()
         learner.__dict__["_is_ready"] = True
         return learner
@@ -40,6 +47,19 @@ class ReadyAfterInit(type(keras.Model)):
     def __signature__(cls):
         """What help and notebooks show: the arguments in the place of `**kwargs`."""
         return constructor_signature(cls)
+
+
+def _unknown_arguments(cls, kwargs):
+    """The error for arguments that a learner does not have, with those that come near."""
+    known = [name for name in constructor_signature(cls).parameters]
+    unknown = [name for name in kwargs if name not in known]
+    words = [re.sub(r"(^|_)lr($|_)", r"\1learning_rate\2", name) for name in unknown]
+    near = [n for word in words for n in difflib.get_close_matches(word, known, 1, 0.75)]
+    meant = f" Did you mean {', '.join(near)}?" if near else ""
+    return ValueError(
+        f"Expected arguments of {cls.__name__}: {', '.join(known)}. "
+        f"Received: {', '.join(unknown)}.{meant}"
+    )
 
 
 @functools.cache

@@ -7,6 +7,11 @@ from tfmeta.types import Episode, Examples
 
 def one_task(episode, outputs):
     """NumPy `support` and `query` of one task without padding, and the query's predictions."""
+    if hasattr(episode, "element_spec") or len(episode) != 2:
+        raise ValueError(
+            "Expected one episode, or a meta-batch of episodes. Received: "
+            f"{type(episode).__name__}. Of a data set pass next(iter(episodes))."
+        )
     episode = Episode(*map(_without_column, episode))
     y, batched = np.asarray(episode.query.y), np.ndim(episode.query.y) == 2
     if outputs is not None:

@@ -8,7 +8,7 @@ import textwrap
 import numpy as np
 
 from tfmeta.evaluation.images import one_task
-from tfmeta.evaluation.report import is_percent
+from tfmeta.evaluation.report import ScoreCurve, is_percent
 from tfmeta.types import Episode
 
 # Okabe & Ito's palette, told apart with any colour vision; the markers say it again.
@@ -36,6 +36,12 @@ def plot_curve(curves, path=None, title="Adaptation to new tasks"):
     Figure = figure_class()
     if not isinstance(curves, dict):
         curves = {"": curves}
+    for curve in curves.values():
+        if not isinstance(curve, ScoreCurve):
+            raise ValueError(
+                "Expected what score_curve returns, or a dict from the name of a learner to it. "
+                f"Received: {type(curve).__name__}."
+            )
     names = {curve.score_name for curve in curves.values()}
     if len(names) != 1:
         raise ValueError(

@@ -56,6 +56,11 @@ class EvaluationReport:
         Raises:
             ValueError: the scores or the numbers of episodes differ.
         """
+        if not isinstance(other, EvaluationReport):
+            raise ValueError(
+                f"Expected another EvaluationReport. Received: {other!r:.80}. Evaluate the other "
+                "learner on the same episodes."
+            )
         if self.score_name != other.score_name or len(self.scores) != len(other.scores):
             raise ValueError(
                 "Expected two reports of the same score over the same episodes. Received: "

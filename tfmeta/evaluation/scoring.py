@@ -83,7 +83,7 @@ def score_curve(learner, episodes, inner_steps=10, count=600, score=None, verbos
         ValueError: the learner has no inner steps; the dataset ends before `count`.
         FloatingPointError: a score is not finite.
     """
-    if not learner.takes_inner_steps:
+    if not getattr(learner, "takes_inner_steps", False):
         raise ValueError(
             "Expected a learner with inner steps, such as tfmeta.learners.MAML. Received: "
             f"{type(learner).__name__}, which has no method adaptation_path; use evaluate_episodes."
@@ -112,6 +112,11 @@ def score_all(learner, episodes, count, score, with_score, key, verbose):
         key: tells the functions of one learner apart.
     """
     check_integer("count", count, 1)
+    if not hasattr(learner, "prepare"):
+        raise ValueError(
+            "Expected a learner, such as tfmeta.learners.MAML(network). Received: "
+            f"{type(learner).__name__}. A Keras model, an adapted one, too, has its own evaluate."
+        )
     score = _Score(score, getattr(learner, "query_loss", None))
     learner.prepare(episodes)
 
@@ -166,6 +171,8 @@ class _Score:
                 "Expected score to be a callable (y, outputs, mask) -> scalar, or None. "
                 f"Received: {function!r}."
             )
+        if function is not None:
+            _check_score(function)
         self.function, self.loss = function, loss
         self.name = getattr(function, "__name__", type(function).__name__)
         self.name = "score" if self.name == "<lambda>" else self.name.replace("_", " ")
@@ -180,6 +187,24 @@ class _Score:
                 f"Expected {self.name} to be a scalar for one task. Received: shape {score.shape}."
             )
         return tf.cast(score, tf.float64)
+
+
+def _check_score(function):
+    """A score is a function of three arguments that remembers nothing."""
+    if isinstance(function, keras.metrics.Metric):
+        raise ValueError(
+            "Expected a function of one task. Received: a metric, which adds up what it has seen "
+            f"of all tasks, {type(function).__name__}. Pass score=lambda y, outputs, mask: ..."
+        )
+    try:
+        inspect.signature(function).bind(None, None, None)
+    except TypeError:
+        raise ValueError(
+            "Expected a function score(y, outputs, mask). Received: one of the arguments "
+            f"{inspect.signature(function)}. Pass score=lambda y, outputs, mask: ..."
+        ) from None
+    except ValueError:  # nothing is known of its arguments
+        pass
 
 
 def _check_finite(scores, first, learner, batch):
