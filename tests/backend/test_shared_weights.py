@@ -74,3 +74,7 @@ def test_large_shared_features_are_taken_a_task_at_a_time():
     assert mode(layers, elements) == mode(normalized, elements[:, :5]) == "vectorize"
     assert mode(normalized, elements, in_xla=True) == "vectorize"
     assert mode(normalized, elements, "vectorize") == "vectorize"
+    deep = [keras.layers.Conv2D(2, 1) for _ in range(21)]  # traced for one task, not converted
+    network = keras.Sequential([keras.Input((4, 4, 1)), *deep, keras.layers.BatchNormalization()])
+    assert mode(network.layers, tf.zeros((4, 5, 4, 4, 1))) == "loop"
+    assert mode(network.layers[1:], tf.zeros((4, 5, 4, 4, 1))) == "vectorize"

@@ -29,6 +29,9 @@ MODES = ("auto", "vectorize", "loop")
 _SMALL = 2**18
 # Features of a task, likewise, where the tasks share their weights: 4 MB.
 _SMALL_SHARED = 2**20
+# Convolutions of such a network up to which it is traced for all tasks: each of its operations is
+# converted, and takes longer than to trace it for one (MobileNetV2: 42 s in the place of 17).
+_FEW_LAYERS = 20
 
 
 def batching_mode(own_layers, layers, asked, elements, in_xla):
@@ -78,12 +81,17 @@ def _sizes(layers):
 
 
 def _is_large(layers, elements):
-    """True if batch normalisation of shared features is better off a task at a time."""
+    """True if batch normalisation of shared features is better off a task at a time.
+
+    Where features are large, or layers are many.
+    """
     normalizations = [x for x in layers if isinstance(x, keras.layers.BatchNormalization)]
     sizes = [size for size in _sizes(normalizations) if size is not None]
     rows = [t.shape[1] for t in tf.nest.flatten(elements) if t.shape.rank > 1 and t.shape[1]]
-    fused = sizes and rows and kernel_layers(layers) and not tf.config.list_logical_devices("GPU")
-    return bool(fused) and max(rows) * max(sizes) > _SMALL_SHARED
+    kernels = kernel_layers(layers)
+    if not (sizes and rows and kernels) or tf.config.list_logical_devices("GPU"):
+        return False
+    return len(kernels) > _FEW_LAYERS or max(rows) * max(sizes) > _SMALL_SHARED
 
 
 @functools.cache
