@@ -147,6 +147,9 @@ def test_float_pictures_of_bytes_bring_a_warning():
     by_hand = of_pictures(ProtoNet)
     with pytest.warns(UserWarning, match="Divide by 255"):
         by_hand.adapt(support)
+    for dtype in ("int32", "uint16"):
+        with pytest.warns(UserWarning, match=f"Received: {dtype} of .*Divide by 255"):
+            of_pictures(MAML).adapt(support._replace(x=pictures(dtype)))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         learner.evaluate(episodes, verbose=0)  # once is enough

@@ -97,6 +97,16 @@ class AdaptedNetwork(keras.Model):
     def build(self, input_shape):
         """Nothing to make: Keras keeps the shape, for `export`."""
 
+    @property
+    def input_shape(self):
+        """Of the network."""
+        return self.network.input_shape
+
+    @property
+    def output_shape(self):
+        """Of the network."""
+        return self.network.output_shape
+
     def call(self, x, training=None):
         x = scaled(self.network, x, self.network.variable_dtype)
         return self.network(x, training=training)

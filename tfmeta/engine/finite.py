@@ -41,7 +41,8 @@ class FirstBadLoss:
 
     def raise_it(self, learner):
         """Raise a FloatingPointError that tells where, if there was one, and forget it."""
-        where, data = int(self._where), int(self._data)
+        # By a tensor: a variable of a distribution strategy is no int, on one device either.
+        where, data = (int(tf.convert_to_tensor(v)) for v in (self._where, self._data))
         if where != NONE:
             self._where.assign(NONE)
             raise explain(learner, where, data)

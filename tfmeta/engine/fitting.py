@@ -22,6 +22,11 @@ def compile(learner, keras_compile, optimizer, loss, metrics, kwargs):
             "Expected `metrics` alone: the mask weighs them already. Received: metrics and "
             "weighted_metrics. Put all of them into metrics."
         )
+    if kwargs.get("loss_weights") is not None:
+        raise ValueError(
+            "Expected no loss_weights: there is one loss, and a factor of it belongs into the "
+            f"learning rates. Received: loss_weights={kwargs['loss_weights']}. Leave it out."
+        )
     metrics = metrics if weighted is None else weighted  # a reloaded learner has the latter
     check_metrics(metrics)
     learner.query_loss = losses.as_loss(loss)

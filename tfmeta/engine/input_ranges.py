@@ -52,7 +52,7 @@ def check_ranges(learner, x, where):
     """
 
     def check(leaf, takes_ids):
-        if not np.issubdtype(leaf.dtype, np.floating) or not leaf.size:
+        if not np.issubdtype(leaf.dtype, np.number) or leaf.dtype == np.uint8 or not leaf.size:
             return leaf
         if takes_ids and (leaf != np.floor(leaf)).any():
             raise ValueError(
@@ -63,7 +63,7 @@ def check_ranges(learner, x, where):
         if not takes_ids and _looks_like_bytes(learner, leaf):
             learner.__dict__["_warned_of_range"] = True
             warnings.warn(
-                f"Expected pictures with values 0..1 in {where}. Received: floats of "
+                f"Expected pictures with values 0..1 in {where}. Received: {leaf.dtype} of "
                 f"{leaf.min():.4g}..{leaf.max():.4g}, which train badly. Divide by 255, give uint8 "
                 "(scaled for you), or begin the network with keras.layers.Rescaling(1 / 255).",
                 stacklevel=2,
@@ -74,10 +74,11 @@ def check_ranges(learner, x, where):
 
 
 def _looks_like_bytes(learner, x):
-    """True if floats `[..., height, width, channels]` seem to be the bytes of pictures."""
+    """True if numbers `[..., height, width, channels]` seem to be the bytes of pictures."""
     if "_warned_of_range" in learner.__dict__ or x.ndim < 4 or x.shape[-1] not in (1, 3, 4):
         return False
-    if not (x.min() >= 0 and 32 < x.max() <= 255):
+    highest = np.inf if np.issubdtype(x.dtype, np.integer) else 255
+    if not (x.min() >= 0 and 32 < x.max() <= highest):
         return False
     network = learner.inner_network()
     return not isinstance(_first_layer(network), _OF_RANGES) and not any(

@@ -54,8 +54,8 @@ def _as_tensors(value, dtype):
                 value = np.asarray(value)
             except ValueError:  # of a list
                 raise ValueError(
-                    "Expected an array of numbers, or a list of rows of one length. Received: "
-                    f"{type(value).__name__}, {value!r:.80}."
+                    "Expected an array of numbers, or a list of rows of one length; several arrays "
+                    f"go into a dict or a tuple. Received: {type(value).__name__}, {value!r:.80}."
                 ) from None
             if value.dtype == object:
                 raise ValueError(

@@ -16,6 +16,11 @@ def check_network(network, cls):
             f"Expected a keras.Model as the network of {cls.__name__}. "
             f"Received: {network!r} of type {type(network).__name__}."
         )
+    if hasattr(network, "adapt") and hasattr(network, "predict_query"):
+        raise ValueError(
+            f"Expected a plain keras.Model as the network of {cls.__name__}. Received: a learner, "
+            f"{type(network).__name__}. Give its network, learner.network."
+        )
 
 
 def no_network(cls):

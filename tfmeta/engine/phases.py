@@ -25,7 +25,7 @@ def phase_start():
 
 def current(learner):
     """The outer step at which the learner's phase began, from its number of outer steps."""
-    step = int(learner.optimizer.iterations)
+    step = int(tf.convert_to_tensor(learner.optimizer.iterations))
     return max([0, *(end for end in learner.phase_ends() if end <= step)])
 
 

@@ -36,10 +36,10 @@ class _SkipSeen(keras.callbacks.Callback):
         super().__init__()
         self._seen = seen
         self._length = int(episodes.cardinality())
-        self._steps_at_start = int(learner.optimizer.iterations)
+        self._steps_at_start = int(tf.convert_to_tensor(learner.optimizer.iterations))
 
     def on_train_begin(self, logs=None):
-        steps = int(self.model.optimizer.iterations) - self._steps_at_start
+        steps = int(tf.convert_to_tensor(self.model.optimizer.iterations)) - self._steps_at_start
         self._seen.assign(steps % self._length if self._length > 0 else steps)
 
     def on_epoch_end(self, epoch, logs=None):
