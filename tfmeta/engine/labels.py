@@ -23,14 +23,22 @@ _OF_EACH_OUTPUT = (
 )
 
 
-def one_a_row(learner, y):
+def one_a_row(learner, y, where="support.y"):
     """Targets of one task, where a learner wants labels `[rows]`: a column `[rows, 1]` as such."""
     if not (learner.integer_labels and learner.one_label_a_row):
         return y
     if y.shape.rank == 2 and y.shape[1] == 1:
         return tf.squeeze(y, 1)
-    check_one_a_row(learner, y, "support.y", 1)
+    check_one_a_row(learner, y, where, 1)
     return y
+
+
+def of_one_task(learner, episode):
+    """An `Episode` of one task whose labels are as `one_a_row` has them."""
+    return episode._replace(
+        support=episode.support._replace(y=one_a_row(learner, episode.support.y)),
+        query=episode.query._replace(y=one_a_row(learner, episode.query.y, "query.y")),
+    )
 
 
 def check_one_a_row(learner, y, where, leading):

@@ -8,6 +8,7 @@ import tensorflow as tf
 from tfmeta.backend.batching import batching_mode
 from tfmeta.backend.map_tasks import map_tasks, number_of_tasks
 from tfmeta.backend.task_layers import adopted, kernel_layers, recurrent_layers, task_mode
+from tfmeta.engine import labels
 from tfmeta.engine.purity import task_scope
 
 
@@ -88,7 +89,7 @@ def run_task(learner, episode, seeds, training, merges=None):
     Returns:
         `TaskResult`, whose `updates` are a dict from a key to the value of this task.
     """
-    states = seed_states(learner)
+    states, episode = seed_states(learner), labels.of_one_task(learner, episode)
     with task_layers(learner), task_scope(learner, zip(states, seeds, strict=False)) as scope:
         result = learner.score_task(episode, training)
     query = episode.query
@@ -113,6 +114,7 @@ def run_task(learner, episode, seeds, training, merges=None):
 
 def run_before(learner, episode):
     """Predict and score one task without adaptation: `BeforeResult`, or () if it cannot."""
+    episode = labels.of_one_task(learner, episode)
     with task_scope(learner), task_layers(learner):
         start = learner.unadapted(episode.support)
         if start is None:

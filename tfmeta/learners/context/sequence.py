@@ -36,6 +36,7 @@ class SequenceLearner(MetaModel):
     """
 
     supports_masks = True
+    one_label_a_row = True
     order_matters = True
 
     def __init__(self, network=None, *, ways=5, score_support=True, **kwargs):

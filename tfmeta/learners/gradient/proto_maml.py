@@ -47,6 +47,7 @@ class ProtoMAML(GradientLearner):
     """
 
     integer_labels = True
+    one_label_a_row = True
 
     @property
     def adapted_part(self):
