@@ -161,6 +161,16 @@ def test_float_pictures_of_bytes_bring_a_warning():
         numbers.adapt(tfmeta.Examples(np.full((3, 4), 200.0), np.arange(3)))
 
 
+def test_pictures_that_are_scaled_twice_bring_a_warning():
+    rescaling = [keras.layers.Rescaling(1 / 127.5, offset=-1)]
+    data = tfmeta.datasets.from_arrays(pictures(rows=6), np.arange(6) // 2)
+    episodes = tfmeta.episodes.classification(data, ways=3, queries=1, count=1, meta_batch_size=1)
+    with pytest.warns(UserWarning, match=r"Rescaling has not seen yet.*Leave Rescaling out"):
+        of_pictures(MAML, rescaling).evaluate(episodes, verbose=0)
+    with pytest.warns(UserWarning, match="Leave Rescaling out"):
+        of_pictures(ProtoNet, rescaling).adapt(tfmeta.Examples(pictures(), np.arange(3)))
+
+
 def test_a_folder_gives_what_pillow_reads_and_names_the_rest(tmp_path):
     image = pytest.importorskip("PIL.Image")
     root = tmp_path / "images"

@@ -60,7 +60,17 @@ def check_ranges(learner, x, where):
                 f"with {leaf[leaf != np.floor(leaf)][0]:.4g} in it. Ids in uint8 are taken for "
                 'pictures when episodes are made, and scaled to 0..1: use x.astype("int32").'
             )
-        if not takes_ids and _looks_like_bytes(learner, leaf):
+        if takes_ids or not _may_be_pictures(learner, leaf):
+            return leaf
+        if _is_scaled_twice(learner, leaf):
+            learner.__dict__["_warned_of_range"] = True
+            warnings.warn(
+                f"Expected pictures that the network's Rescaling has not seen yet. Received: "
+                f"values up to {leaf.max():.4g} in {where}, 0..1 already, as uint8 pictures are "
+                "when episodes are made. Leave Rescaling out, or give floats of 0..255.",
+                stacklevel=2,
+            )
+        elif _looks_like_bytes(learner, leaf):
             learner.__dict__["_warned_of_range"] = True
             warnings.warn(
                 f"Expected pictures with values 0..1 in {where}. Received: {leaf.dtype} of "
@@ -73,10 +83,21 @@ def check_ranges(learner, x, where):
     _with_places(check, learner.inner_network(), x)
 
 
-def _looks_like_bytes(learner, x):
-    """True if numbers `[..., height, width, channels]` seem to be the bytes of pictures."""
-    if "_warned_of_range" in learner.__dict__ or x.ndim < 4 or x.shape[-1] not in (1, 3, 4):
+def _may_be_pictures(learner, x):
+    """True for `[..., height, width, channels]` of a learner that has not been warned."""
+    return "_warned_of_range" not in learner.__dict__ and x.ndim >= 4 and x.shape[-1] in (1, 3, 4)
+
+
+def _is_scaled_twice(learner, x):
+    """True if values of 0..1 meet a network that begins by making them small."""
+    if not 0 <= x.min() <= x.max() <= 1:
         return False
+    first = _first_layer(learner.inner_network())
+    return isinstance(first, keras.layers.Rescaling) and np.max(np.abs(first.scale)) < 0.1
+
+
+def _looks_like_bytes(learner, x):
+    """True if numbers seem to be the bytes of pictures, which no layer brings into range."""
     highest = np.inf if np.issubdtype(x.dtype, np.integer) else 255
     if not (x.min() >= 0 and 32 < x.max() <= highest):
         return False
