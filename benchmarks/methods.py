@@ -166,6 +166,9 @@ METHODS = {
     "ConvCNP": Method("ConvCNP", {}, more={"modes": {}}, network="none"),
     "TNP": Method("TNP", {}, more={"modes": {}}, network="none"),
     "Hypernetwork": Method("Hypernetwork", {}, {}, {"modes": {}}),
+    "LabelPropagation": Method("LabelPropagation", glyphs={}, network="embedding"),
+    "BD-CSPN": Method("BDCSPN", glyphs={}, pretrained=True),
+    "TIM": Method("TIM", glyphs={}, pretrained=True),
     "joint training": Method("Finetune", {"inner_learning_rate": 0.01}),
     "pretrained, all weights": Method(
         "Finetune", glyphs={"inner_learning_rate": 0.03}, pretrained=True,

@@ -20,14 +20,14 @@ def outer_loss_and_gradients(learner, episodes, eager=False):
     return np.mean(results.loss), [g.numpy() for g in gradients]
 
 
-def outer_gradients(learner, episodes):
-    return outer_loss_and_gradients(learner, episodes)[1]
+def outer_gradients(learner, episodes, eager=False):
+    return outer_loss_and_gradients(learner, episodes, eager)[1]
 
 
 def gradient_of(learner, episodes, variable):
     """The outer gradient for one variable."""
     position = [id(v) for v in learner.trainable_variables].index(id(variable))
-    return outer_gradients(learner, episodes)[position]
+    return outer_gradients(learner, episodes, eager=True)[position]
 
 
 def relative_error_along(learner, episodes, seed=0, step=1e-5, eager=False):

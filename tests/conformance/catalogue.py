@@ -7,12 +7,13 @@ import keras
 import numpy as np
 import pytest
 import tasks
-import tensorflow as tf
+from conformance.own_methods import LayersOfItsOwn, MethodOfItsOwn
 
 import tfmeta
 from tfmeta.learners import (
     ALFA,
     ANIL,
+    BDCSPN,
     BOIL,
     CAVIA,
     CNP,
@@ -22,21 +23,23 @@ from tfmeta.learners import (
     MANN,
     R2D2,
     SNAIL,
+    TIM,
     TNP,
     AttentiveNP,
     Baseline,
     BaselinePlusPlus,
+    CNAPs,
     ConvCNP,
     Finetune,
     Hypernetwork,
     ImplicitMAML,
     InContextTransformer,
+    LabelPropagation,
     LatentNP,
     LSTMLearner,
     MAMLPlusPlus,
     MatchingNet,
     MetaCurvature,
-    MetaModel,
     MetaOptNet,
     MetaSGD,
     ParameterMemory,
@@ -46,45 +49,8 @@ from tfmeta.learners import (
     Reptile,
     SimpleCNAPS,
     SimpleShot,
+    ZeroShotProtoNet,
 )
-
-
-@keras.saving.register_keras_serializable("tests")
-class LayersOfItsOwn(MAML):
-    """A learner in the way of a Keras subclass: layers in `__init__`, and `call`."""
-
-    def __init__(self, width=6, **kwargs):
-        super().__init__(**kwargs)
-        self.width = width
-        self.encoder = keras.layers.Dense(width, "tanh")
-        self.head = keras.layers.Dense(1)
-
-    def call(self, x):
-        return self.head(self.encoder(x))
-
-
-@keras.saving.register_keras_serializable("tests")
-class MethodOfItsOwn(MetaModel):
-    """A user's method: shift an embedding's mean output to the mean support target."""
-
-    supports_masks = True
-
-    def __init__(self, width=4):
-        super().__init__()
-        self.width = width
-        self.encoder = keras.layers.Dense(width, "tanh")
-        self.head = keras.layers.Dense(1)
-
-    def call(self, x):
-        return self.head(self.encoder(x))
-
-    def adapt(self, support):
-        mask = support.mask[:, None]
-        residual = (support.y - self(support.x)) * mask
-        return {"shift": tf.reduce_sum(residual, axis=0) / tf.reduce_sum(mask)}
-
-    def predict_query(self, adapted, x):
-        return self(x) + adapted["shift"]
 
 
 class Row(NamedTuple):
@@ -140,9 +106,17 @@ def embedding():
 POINTS = {"hidden": (8,), "representation": 6, "minimum_scale": 0.5}
 
 
-def on_embedding(cls, speed="slow", renames=True, **arguments):
+def frozen():
+    network = small_convolutional()
+    network.trainable = False
+    return network
+
+
+def on_embedding(make, speed="slow", renames=True, cls=None, **arguments):
     """The row of a learner that puts a head on a dense embedding of pictures."""
-    return Row(lambda: cls(embedding(), **arguments), cls, True, True, renames, **{speed: True})
+    return Row(
+        lambda: make(embedding(), **arguments), cls or make, True, True, renames, **{speed: True}
+    )
 
 
 def in_order(cls, **arguments):
@@ -263,8 +237,13 @@ ROWS = {
         False,
         second=True,
     ),
+    "BDCSPN": on_embedding(BDCSPN),
+    "CNAPs": Row(
+        lambda: CNAPs(frozen(), representation=3, hidden=4), CNAPs, True, True, second=True
+    ),
     "FEAT": on_embedding(FEAT, dropout=0.0),
     "LRD2": on_embedding(LRD2, steps=2),
+    "LabelPropagation": on_embedding(LabelPropagation, neighbours=4, spread=0.5),
     "MatchingNet": on_embedding(MatchingNet),
     "MatchingNet-context": on_embedding(
         MatchingNet, "second", renames=False, full_context=True, attention_steps=2
@@ -273,6 +252,11 @@ ROWS = {
     "ProtoMAML": on_embedding(ProtoMAML, "second", **RATE),
     "RelationNet": on_embedding(RelationNet, filters=6),
     "SimpleCNAPS": on_embedding(SimpleCNAPS),
+    "TIM": on_embedding(TIM, temperature=3.0, steps=3),
+    # Pictures describe classes, too.
+    "ZeroShotProtoNet": on_embedding(
+        lambda network: ZeroShotProtoNet(network, embedding()), cls=ZeroShotProtoNet
+    ),
     "layers-of-its-own": Row(lambda: LayersOfItsOwn(**RATE), LayersOfItsOwn),
     "method-of-its-own": Row(lambda: MethodOfItsOwn(), MethodOfItsOwn),
 }

@@ -2,6 +2,7 @@
 
 from tfmeta.datasets.arrays import from_arrays
 from tfmeta.datasets.class_splits import check_disjoint, class_split, rotated_classes
+from tfmeta.datasets.described import described
 from tfmeta.datasets.folder import from_folder
 from tfmeta.datasets.glyphs import glyphs
 from tfmeta.datasets.labelled import labelled
@@ -11,6 +12,7 @@ from tfmeta.datasets.tfds import from_tfds
 __all__ = [
     "check_disjoint",
     "class_split",
+    "described",
     "from_arrays",
     "from_folder",
     "from_tfds",

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from tfmeta.backend.network_facts import check_runs_on_given_weights, has_batch_norm
+from tfmeta.backend.network_facts import batch_norm_layers, check_runs_on_given_weights
 from tfmeta.engine import labels, losses
 from tfmeta.engine.building import build_on
 from tfmeta.engine.finite import MARK
@@ -112,7 +112,9 @@ def check_ways(outputs, first, loss=None):
 
 def masks_work(learner):
     """True if padded rows change nothing in the results of a learner."""
-    return learner.supports_masks and not has_batch_norm(learner.inner_network())
+    # A frozen layer goes by its moving averages, which are none of the batch's.
+    layers = batch_norm_layers(learner.inner_network())
+    return learner.supports_masks and not any(layer.trainable for layer in layers)
 
 
 def assert_masks(learner, episodes):

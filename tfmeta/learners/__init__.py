@@ -13,7 +13,9 @@ from tfmeta.learners.context.tnp import TNP
 from tfmeta.learners.embedding.base import EmbeddingLearner
 from tfmeta.learners.embedding.baseline import Baseline
 from tfmeta.learners.embedding.baseline_plus_plus import BaselinePlusPlus
+from tfmeta.learners.embedding.bd_cspn import BDCSPN
 from tfmeta.learners.embedding.feat import FEAT
+from tfmeta.learners.embedding.label_propagation import LabelPropagation
 from tfmeta.learners.embedding.lrd2 import LRD2
 from tfmeta.learners.embedding.matching_net import MatchingNet
 from tfmeta.learners.embedding.meta_opt_net import MetaOptNet
@@ -22,6 +24,9 @@ from tfmeta.learners.embedding.r2d2 import R2D2
 from tfmeta.learners.embedding.relation_net import RelationNet
 from tfmeta.learners.embedding.simple_cnaps import SimpleCNAPS
 from tfmeta.learners.embedding.simple_shot import SimpleShot
+from tfmeta.learners.embedding.tim import TIM
+from tfmeta.learners.embedding.zero_shot_protonet import ZeroShotProtoNet
+from tfmeta.learners.generated.cnaps import CNAPs
 from tfmeta.learners.generated.hypernetwork import Hypernetwork
 from tfmeta.learners.gradient.alfa import ALFA
 from tfmeta.learners.gradient.anil import ANIL

@@ -17,7 +17,7 @@ def episodes():
 @pytest.mark.parametrize("head", ["svm", "ridge"])
 def test_outputs_and_outer_gradient(head, episodes):
     network = tasks.convolutional(5, dtype="float64", norm=False)
-    arguments = {"head": head, "capacity": 0.2, "regularization": 2.0, "steps": 80}
+    arguments = {"head": head, "capacity": 0.2, "regularization": 2.0, "steps": 60}
     learner = compiled(MetaOptNet(network, **arguments), tasks.CROSSENTROPY)
     learner.output_scale.assign(1.7)
     support, query = tasks.one(episodes.support), tasks.one(episodes.query)
@@ -25,8 +25,8 @@ def test_outputs_and_outer_gradient(head, episodes):
     w = svm(x, y, 0.2) if head == "svm" else np.linalg.solve(x.T @ x + 2 * np.eye(5), x.T @ y)
     outputs = learner.predict_query(learner.adapt(support), query.x)
     np.testing.assert_allclose(outputs, 1.7 * np.array(network(query.x)) @ w, atol=1e-5)
-    # 80 steps of the solver come so near; that its derivative is exact, `test_svm.py` tests.
-    assert relative_error_along(learner, episodes) < (1e-3 if head == "svm" else 1e-6)
+    # 60 steps of the solver come so near; that its derivative is exact, `test_svm.py` tests.
+    assert relative_error_along(learner, episodes, eager=True) < (1e-3 if head == "svm" else 1e-6)
     assert abs(gradient_of(learner, episodes, learner.output_scale)) > 1e-6
 
 

@@ -56,9 +56,9 @@ class FEAT(EmbeddingLearner):
         self,
         network=None,
         *,
-        temperature=64.0,
+        temperature=8.0,
         balance=0.1,
-        balance_temperature=64.0,
+        balance_temperature=8.0,
         dropout=0.5,
         **kwargs,
     ):
@@ -74,7 +74,7 @@ class FEAT(EmbeddingLearner):
     def search_space(cls, hp):
         """Arguments of the constructor, drawn with the `hp` of keras-tuner."""
         return {
-            "temperature": hp.Float("temperature", 1.0, 128.0, sampling="log", default=64.0),
+            "temperature": hp.Float("temperature", 1.0, 128.0, sampling="log", default=8.0),
             "balance": hp.Float("balance", 1e-3, 1.0, sampling="log", default=0.1),
         }
 

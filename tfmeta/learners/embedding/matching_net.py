@@ -88,12 +88,15 @@ class MatchingNet(EmbeddingLearner):
         if not self.full_context:
             return
         width = int(np.prod(shape))
-        reader = keras.layers.LSTM(width, return_sequences=True, dtype=self.dtype_policy)
+        # The seeds are of a dropout that there is not, and files do not have them.
+        reader = keras.layers.LSTM(width, return_sequences=True, dtype=self.dtype_policy, seed=0)
         self.reader = keras.layers.Bidirectional(
             reader, "sum", dtype=self.dtype_policy, name="reader"
         )
         self.reader.build((None, None, width))
-        self.attention = keras.layers.LSTMCell(width, dtype=self.dtype_policy, name="attention")
+        self.attention = keras.layers.LSTMCell(
+            width, dtype=self.dtype_policy, seed=0, name="attention"
+        )
         self.attention.build((None, 2 * width))
 
     def adapt(self, support, training=False):
