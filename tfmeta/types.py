@@ -49,7 +49,7 @@ class ClassDataset:
     Args:
         x: array `[examples, ...]`, or a nest of such arrays: dicts and tuples, named or not,
             one in another; a list is an array. uint8 images keep a quarter of the memory and
-            are scaled to `0..1` when episodes are made.
+            are scaled to `0..1` when episodes are made; give ids of an `Embedding` as int32.
         class_ids: integers `[examples]`, the class of each row, `0..classes-1`. Every class
             needs at least one row.
         class_names: one name a class, no two alike; `str(class_id)` by default.
