@@ -166,6 +166,14 @@ METHODS = {
     "ConvCNP": Method("ConvCNP", {}, more={"modes": {}}, network="none"),
     "TNP": Method("TNP", {}, more={"modes": {}}, network="none"),
     "Hypernetwork": Method("Hypernetwork", {}, {}, {"modes": {}}),
+    "LSTM": Method("LSTMLearner", glyphs={}, network="embedding"),
+    "MANN": Method("MANN", glyphs={}, network="embedding"),
+    "SNAIL": Method("SNAIL", glyphs={}, network="embedding"),
+    "InContextTransformer": Method("InContextTransformer", glyphs={}, network="embedding"),
+    "LSTM, curves": Method("LSTMLearner", {}, more={"modes": {}}, network="none"),
+    "InContextTransformer, curves": Method(
+        "InContextTransformer", {}, more={"modes": {}}, network="none"
+    ),
     "LabelPropagation": Method("LabelPropagation", glyphs={}, network="embedding"),
     "BD-CSPN": Method("BDCSPN", glyphs={}, pretrained=True),
     "TIM": Method("TIM", glyphs={}, pretrained=True),

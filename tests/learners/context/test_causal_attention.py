@@ -110,9 +110,13 @@ def test_more_rows_than_the_transformer_has_places_for():
     learner = InContextTransformer(width=4, depth=1, most_rows=10)
     learner.compile("sgd", "mse")
     episodes = tfmeta.episodes.linear_regression(length=12, count=4)
-    message = r"at most most_rows - 1 = 9 support rows. Received: 11. .* with most_rows=12"
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=r"at most 10 rows.*Received: 11.*with most_rows=12"):
         learner.fit(episodes, verbose=0)
     learner.prepare(tfmeta.episodes.linear_regression(length=10, count=4))
-    with pytest.raises(ValueError, match=message):
-        learner.adapt(tasks.one(next(iter(episodes)).support))
+    support = tasks.one(next(iter(episodes)).support)
+    ten = tfmeta.Examples(*(t[:10] for t in support))
+    assert learner.predict_sequence(ten).shape == (10, 1)
+    with pytest.raises(ValueError, match=r"at most 9 support rows.*Received: 10.*most_rows=11"):
+        learner.predict_query(learner.adapt(ten), support.x[10:])
+    with pytest.raises(ValueError, match=r"at most 10 rows.*Received: 11"):
+        learner.predict_sequence(support)

@@ -1,7 +1,5 @@
 """Attention of rows to those that were read before them, and to themselves."""
 
-import math
-
 import tensorflow as tf
 
 
@@ -17,14 +15,20 @@ def attend(queries, keys, values, memory, seen):
     Returns:
         `[M, heads, V]`.
     """
-    read_keys, read_values = memory
-    before = tf.einsum("mhk,shk->mhs", queries, read_keys)
-    own = tf.reduce_sum(queries * keys, axis=-1, keepdims=True)
-    hidden = tf.constant(before.dtype.min / 4, before.dtype)
-    logits = tf.concat([before / math.sqrt(keys.shape[-1]), own / math.sqrt(keys.shape[-1])], -1)
-    seen = tf.concat([seen, tf.ones_like(seen[:, :1])], axis=-1)
-    weights = tf.nn.softmax(tf.where(seen[:, None], logits, hidden))
-    return tf.einsum("mhs,shv->mhv", weights[..., :-1], read_values) + weights[..., -1:] * values
+    scale = keys.shape[-1] ** -0.5
+    # Plain products: of einsum's, mapped over the tasks of a meta-batch, some end the process.
+    read_keys, read_values, by_head = (_heads_first(t) for t in (*memory, queries))
+    before = tf.matmul(by_head, read_keys, transpose_b=True) * scale  # [heads, M, S]
+    own = tf.reduce_sum(queries * keys, axis=-1, keepdims=True) * scale
+    before = tf.where(seen, before, before.dtype.min / 4)
+    weights = tf.nn.softmax(tf.concat([before, _heads_first(own)], axis=-1))
+    found = _heads_first(tf.matmul(weights[..., :-1], read_values))
+    return found + _heads_first(weights[..., -1:]) * values
+
+
+def _heads_first(t):
+    """`[rows, heads, width]` to `[heads, rows, width]`, and back."""
+    return tf.transpose(t, [1, 0, 2])
 
 
 def seen_before(places, rows):

@@ -98,7 +98,7 @@ class InContextTransformer(SequenceLearner):
         }
 
     def read(self, x, y, mask, training=False):
-        self._check_rows(y.shape[0])
+        self._check_rows(y.shape[0], "rows", self.most_rows)
         pairs = tf.stack([full_precision(self.of_x(x)), full_precision(self.of_y(y))], axis=1)
         tokens = tf.reshape(pairs, (-1, self.width))
         places, memories = tf.range(tf.shape(tokens)[0]), []
@@ -111,6 +111,8 @@ class InContextTransformer(SequenceLearner):
         return self.head(at_x, y), Context(tuple(memories), number)
 
     def answer(self, memory, x, training=False):
+        tokens = memory.layers[0][0].shape[0]
+        self._check_rows(tokens and tokens // 2, "support rows", self.most_rows - 1)
         places = 2 * memory.rows + tf.zeros_like(x[:, 0], tf.int32)
         tokens = full_precision(self.of_x(x)) + self.places(places)
         for block, looked_up in zip(self.blocks, memory.layers, strict=True):
@@ -119,13 +121,13 @@ class InContextTransformer(SequenceLearner):
 
     def check_episodes(self, first):
         super().check_episodes(first)
-        self._check_rows(first.support.y.shape[1])
+        self._check_rows(first.support.y.shape[1], "support rows", self.most_rows - 1)
 
-    def _check_rows(self, support_rows):
-        if support_rows is not None and support_rows >= self.most_rows:
+    def _check_rows(self, rows, of_what, most):
+        if rows is not None and rows > most:
             raise ValueError(
-                f"Expected at most most_rows - 1 = {self.most_rows - 1} support rows. Received: "
-                f"{support_rows}. Make the learner with most_rows={support_rows + 1}."
+                f"Expected at most {most} {of_what}, by most_rows={self.most_rows}. Received: "
+                f"{rows}. Make the learner with most_rows={rows + 1}."
             )
 
 
