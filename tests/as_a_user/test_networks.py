@@ -95,6 +95,7 @@ def test_a_network_of_two_outputs(cls):
     x = keras.Input((8, 8, 1))
     h = keras.layers.Flatten()(x)
     for outputs in ([keras.layers.Dense(3)(h)] * 2, {"a": keras.layers.Dense(3)(h), "b": h}):
-        learner = compiled(cls(keras.Model(x, outputs)))
+        network = keras.Model(x, outputs)
+        # When it is made, if the learner looks at the network then; else before the first step.
         with pytest.raises(ValueError, match=r"Expected one output, a tensor\. Received: a "):
-            learner.fit(tasks.dataset(pictures(8, 8, 1), 1), verbose=0)
+            compiled(cls(network)).fit(tasks.dataset(pictures(8, 8, 1), 1), verbose=0)
