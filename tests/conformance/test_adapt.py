@@ -86,6 +86,15 @@ def test_order_and_names_of_the_support_rows(row):
 
 
 @PARAMS
+def test_query_examples_count_for_each_other_only_where_that_is_said(row):
+    learner, episodes = catalogue.learner_to_read(row), row.episodes()
+    adapted, x = learner.adapt(tasks.one(episodes.support)), tasks.one(episodes.query).x
+    some = np.array(learner.predict_query(adapted, x[:2]))
+    difference = np.abs(learner.predict_query(adapted, x)[:2] - some).max()
+    assert (difference > 1e-4) if learner.is_transductive() else (difference < 1e-4)
+
+
+@PARAMS
 def test_adapted_model_predicts_saves_and_loads(row, tmp_path):
     import keras
 

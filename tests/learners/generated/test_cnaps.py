@@ -48,7 +48,7 @@ def test_a_new_learner_is_a_plain_head_on_the_networks_features(episodes):
     s, z = (np.array(learner.network(x)) for x in (support.x, query.x))
     means = np.stack([s[support.y == label].mean(axis=0) for label in range(3)])
     outputs = learner.predict_query(learner.adapt(support), query.x)
-    np.testing.assert_allclose(outputs, z @ means.T, rtol=1e-6)
+    np.testing.assert_allclose(outputs, z @ means.T - np.sum(means**2, axis=1) / 2, rtol=1e-6)
     simple = SimpleCNAPS(learner.network)
     expected = simple.predict_query(simple.adapt(support), query.x)
     learner = made(moved=False, head="mahalanobis")

@@ -26,8 +26,9 @@ class RelationNet(EmbeddingLearner):
     Channels of `c_k` and `f(x)` stand side by side in what `g` sees. A loss need not be compiled,
     and is not used. Meta-learned: the weights of `f` and `g`. Adapted: the `c_k`.
 
-    Give it a network that ends in feature maps, without pooling in its last blocks: the maps of
-    28x28 pictures are 7x7 then. The relation module that is made for maps is the paper's: two
+    Give it a network that ends in feature maps, `keras.Model(n.input, n.get_layer("relu4").output)`
+    of a `conv4`, say; the paper's has no pooling in its last two blocks, so that the maps of 28x28
+    pictures are 7x7. The relation module that is made for maps is the paper's: two
     blocks of 3x3 convolution and 2x2 max pooling, a dense layer of 8, one of 1; for flat embeddings
     it has dense layers of `filters` and of 8 before the last.
 
@@ -67,6 +68,11 @@ class RelationNet(EmbeddingLearner):
         self.relation = relation
         self.filters = check_integer("filters", filters, 1)
         self.ways = ways if ways is None else check_integer("ways", ways, 2)
+
+    @classmethod
+    def search_space(cls, hp):
+        """Arguments of the constructor, drawn with the `hp` of keras-tuner."""
+        return {"filters": hp.Int("filters", 8, 128, sampling="log", default=64)}
 
     def make_weights(self, shape):
         self.pairs = (*shape[:-1], 2 * shape[-1])

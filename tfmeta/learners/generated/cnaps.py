@@ -40,18 +40,19 @@ class CNAPs(EmbeddingLearner):
         (g, b) = film(r),    each normalisation's scale s and offset o become
                              s (1 + g) and o (1 + g) + b
         c_k = mean of f_r(x) over S_k,    f_r the network with these scales and offsets
-        w_k = c_k + p(c_k),    outputs_k = w_k . f_r(x) + q(c_k)        (logits)
+        w_k = c_k + p(c_k),    outputs_k = w_k . f_r(x) - |c_k|^2 / 2 + q(c_k)        (logits)
 
     With `head="mahalanobis"` the last line is that of `SimpleCNAPS`, whose head needs no network:
     the whole of Simple CNAPS. `film`, `p` and `q` have two dense layers, the last of which starts
-    at zero: a new learner's features are the network's own.
+    at zero: a new learner's features are the network's own, and its head is a ProtoNet's.
 
     Meta-learned: `h`, `film`, `p` and `q`. Adapted: scales, offsets and the classifier, in one pass
     without a step. Ways and shots are free. Pretrain the network, with `classifier` or in any way,
     then set `network.trainable = False`. It runs in inference mode, also in training.
 
     Differs from the paper: the set encoder reads the embeddings of the frozen network, the paper's
-    is a convolutional network of its own on pictures; no auto-regressive variant.
+    is a convolutional network of its own on pictures; the head starts as a ProtoNet; no
+    auto-regressive variant.
 
     Args:
         network: a built `keras.Model` that does not train, from inputs to embeddings `[rows, D]`
@@ -97,6 +98,14 @@ class CNAPs(EmbeddingLearner):
         self.representation = check_integer("representation", representation, 1)
         self.hidden = check_integer("hidden", hidden, 1)
         self.regularization = check_number("regularization", regularization)
+
+    @classmethod
+    def search_space(cls, hp):
+        """Arguments of the constructor, drawn with the `hp` of keras-tuner."""
+        return {
+            "head": hp.Choice("head", list(HEADS)),
+            "representation": hp.Int("representation", 8, 256, sampling="log", default=64),
+        }
 
     def scaled_layers(self):
         """The normalisation layers that are scaled and shifted, a list."""
@@ -157,6 +166,7 @@ class CNAPs(EmbeddingLearner):
         means, present = class_means(rows, support.y, support.mask, ways)
         kernel = tf.transpose(means + tf.cast(self.kernels(means), means.dtype))
         bias = tf.cast(self.biases(means), means.dtype)[:, 0]
+        bias -= 0.5 * tf.reduce_sum(means * means, axis=-1)
         return TaskParameters(scales, offsets, (kernel, bias), present)
 
     def predict_query(self, adapted, x, training=False):
