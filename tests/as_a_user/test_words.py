@@ -32,8 +32,14 @@ def test_signatures_show_the_arguments_and_all_of_them_are_taken(cls):
     assert next(iter(parameters)) == "network"
     assert {"task_batching", "name", "dtype"} <= set(parameters)
     assert all(p.kind != inspect.Parameter.VAR_KEYWORD for p in parameters.values())
-    shown = {name: p.default for name, p in parameters.items() if name != "network"}
-    assert isinstance(cls(tasks.dense(), **shown), tfmeta.MetaModel)
+    shown = {  # what has no default is a second network
+        name: tasks.dense() if p.default is p.empty else p.default
+        for name, p in parameters.items()
+        if name != "network"
+    }
+    layers = [keras.Input((1,)), keras.layers.Dense(4), keras.layers.BatchNormalization()]
+    network = keras.Sequential([*layers, keras.layers.Dense(1)])
+    assert isinstance(cls(network, **shown), tfmeta.MetaModel)
     if cls in GRADIENT_LEARNERS:
         assert "inner_learning_rate" in parameters
 
