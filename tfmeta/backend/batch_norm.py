@@ -73,10 +73,13 @@ def _values_of_a_channel(x):
 def _normalize(x, gamma, beta, epsilon):
     if x.dtype == tf.float32:
         nothing = tf.zeros([0])
-        z, m, _, _, v, _ = tf.raw_ops.FusedBatchNormV3(
+        z, m, v, *_ = tf.raw_ops.FusedBatchNormV3(
             x=x, scale=gamma, offset=beta, mean=nothing, variance=nothing, epsilon=epsilon
         )
-        return z, m, v
+        # That of a sample, divided by n - 1. The other one, a later output on a CPU, is something
+        # else on a GPU: cuDNN's 1 / standard deviation.
+        n = _values_of_a_channel(x)
+        return z, m, v * ((n - 1) / n)
     m, v = exact_moments(x, _ROWS)
     return (x - m) * (gamma * tf.math.rsqrt(v + epsilon)) + beta, m, v
 
