@@ -47,6 +47,7 @@ def _suits_xla(learner, run_eagerly):
     return (
         not (run_eagerly or tf.config.functions_run_eagerly())
         and learner.supports_masks
+        and learner.gains_in_xla
         and learner.distribute_strategy.num_replicas_in_sync == 1
         and all(layer.supports_jit for layer in layers)
         and not kernel_layers(layers)

@@ -62,6 +62,8 @@ class MetaModel(SavedInKeras, keras.Model, metaclass=saving.ReadyAfterInit):
     has_own_loss = False
     #: False if XLA cannot compile the method with all tasks in one kernel.
     vectorizes_in_xla = True
+    #: False if XLA makes no step of the method faster: `jit_compile="auto"` does without it.
+    gains_in_xla = True
     #: How the outer gradient is taken, a value of `tfmeta.engine.outer_gradient`.
     outer_gradient = ThroughAdaptation()
 

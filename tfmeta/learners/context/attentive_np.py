@@ -68,6 +68,8 @@ class AttentiveNP(LatentNP):
         `attentive_neural_process.ipynb` of the authors' code.
     """
 
+    gains_in_xla = False  # a step takes as long, and the first one three times as long
+
     def __init__(self, network=None, *, heads=8, minimum_scale=0.01, **kwargs):
         super().__init__(network, minimum_scale=minimum_scale, **kwargs)
         self.heads = check_integer("heads", heads, 1)

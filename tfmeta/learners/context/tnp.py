@@ -72,6 +72,8 @@ class TNP(NeuralProcess):
         authors' code.
     """
 
+    gains_in_xla = False  # as in `AttentiveNP`
+
     def __init__(
         self,
         network=None,
