@@ -23,7 +23,8 @@ class LabelPropagation(EmbeddingLearner):
         outputs of a query example = its row of F        (logits)
 
     Meta-learned: the weights of `f` and of `g`. Adapted: nothing; the support set is kept. A
-    prediction depends on the other query examples, so that scores are those of whole query sets.
+    prediction depends on the other query examples, so that scores are those of whole query sets:
+    train it with as many query examples as it will meet, which are most of the graph.
 
     Differs from the paper: `g` is two dense layers on the embedding, where the paper has two blocks
     of convolution before them; the loss is that of the query examples, the paper's is that of all.

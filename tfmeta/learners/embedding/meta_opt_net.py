@@ -36,8 +36,9 @@ class MetaOptNet(EmbeddingLearner):
         network: a `keras.Model` that maps inputs to embeddings, `[rows, D]` (more axes are
             flattened), or None for a subclass with `call`.
         head: "svm" or "ridge".
-        capacity: `C` of the machine, > 0. The authors' code: 0.1.
-        regularization: `l` of the ridge regression, > 0. The authors' code: 50.
+        capacity: `C` of the machine, > 0. The authors' code, for embeddings of 16,000 numbers: 0.1;
+            those of tens of numbers learn faster with more.
+        regularization: `l` of the ridge regression, > 0. The authors' code, for such: 50.
         scale: where `a` starts, > 0.
         steps: of the machine's solver, at least 1.
         **kwargs: `task_batching`, `name` and `dtype`, as in `MetaModel`.
@@ -56,8 +57,8 @@ class MetaOptNet(EmbeddingLearner):
         network=None,
         *,
         head="svm",
-        capacity=0.1,
-        regularization=50.0,
+        capacity=1.0,
+        regularization=1.0,
         scale=1.0,
         steps=60,
         **kwargs,
@@ -75,7 +76,7 @@ class MetaOptNet(EmbeddingLearner):
     def search_space(cls, hp):
         """Arguments of the constructor, drawn with the `hp` of keras-tuner."""
         return {
-            "capacity": hp.Float("capacity", 1e-3, 1e1, sampling="log", default=0.1),
+            "capacity": hp.Float("capacity", 1e-2, 1e2, sampling="log", default=1.0),
             "scale": hp.Float("scale", 0.1, 100.0, sampling="log", default=1.0),
         }
 
