@@ -39,22 +39,32 @@ def test_shapes_and_types_are_static(count):
     np.testing.assert_array_equal(batch.query.mask, np.ones((4, 1)))
 
 
-@pytest.mark.parametrize("length", [12, 14])
-def test_classes_are_seen_equally_often_in_random_order(length):
-    x, y = drawn(sequence, tagged(), ways=4, length=length, count=200)
-    assert x.shape == (200, length, 1)
-    positions = np.zeros((4, length))
+def test_each_row_is_of_any_class_and_an_example_that_was_not_there():
+    x, y = drawn(sequence, tagged(), ways=4, length=8, count=400)
+    assert x.shape == (400, 8, 1)
     for row, labels in zip(x[..., 0], y, strict=True):
-        assert len(set(row)) == length  # no example twice
+        assert len(set(row)) == 8  # no example twice
         class_of = dict(zip(labels, row // PER_CLASS, strict=True))
         assert [class_of[label] for label in labels] == list(row // PER_CLASS)
-        assert len(set(class_of.values())) == 4  # each class has one label
-        counts = np.bincount(labels, minlength=4)
-        assert counts.sum() == length
-        assert counts.max() - counts.min() <= 1
-        positions[labels, np.arange(length)] += 1
-    # Each label is as likely at each place: 200 / 4, six standard deviations wide.
-    assert np.abs(positions / 200 - positions.sum(1, keepdims=True) / 200 / length).max() < 0.19
+        assert len(set(class_of.values())) == len(class_of)  # each class has one label
+    # Each label is as likely at each place, whatever came before: 400 / 4, six deviations wide.
+    shares = np.stack([(y == label).mean(axis=0) for label in range(4)])
+    assert np.abs(shares - 0.25).max() < 0.13
+    last, seen = y[:, -1], np.stack([(y[:, :-1] == label).sum(axis=1) for label in range(4)], 1)
+    assert abs((last == seen.argmin(axis=1)).mean() - 0.25) < 0.13
+
+
+def test_examples_come_again_where_a_class_has_no_more():
+    x, y = drawn(sequence, tagged(), ways=2, length=18, count=50)
+    again = 0
+    for row, labels in zip(x[..., 0], y, strict=True):
+        for label in (0, 1):
+            of_class = row[labels == label]
+            assert len(set(of_class[:PER_CLASS])) == min(len(of_class), PER_CLASS)
+            more = max(len(of_class) - PER_CLASS, 0)
+            np.testing.assert_array_equal(of_class[PER_CLASS:], of_class[:more])
+            again += len(of_class) > PER_CLASS
+    assert again > 10
 
 
 def test_labels_are_given_to_classes_at_random():

@@ -58,6 +58,12 @@ def test_by_the_time_that_a_class_is_seen():
             scores.at(k)
 
 
+def test_a_class_that_is_seen_less_often_has_no_later_score():
+    labels = [[0, 0, 0, 1, 1, 2], [2, 2, 2, 2, 2, 1]]
+    scores = score(RightFromTheSecondTime(), episodes(labels), count=2)
+    np.testing.assert_allclose(scores.scores, [[1 / 3, 1], [0, 1]])
+
+
 def test_by_row():
     scores = score(RightFromTheSecondTime(), episodes(LABELS), by="row")
     np.testing.assert_array_equal(scores.scores[0], [1, 0, 0, 1, 1, 1])

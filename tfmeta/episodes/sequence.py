@@ -1,4 +1,4 @@
-"""Sequences: examples of a few classes in random order, the label one step late."""
+"""Sequences: examples of a few classes in random order."""
 
 import numpy as np
 import tensorflow as tf
@@ -15,9 +15,10 @@ def sequence(
 ):
     """Endless or counted meta-batches of sequences of classes in random order.
 
-    Each sequence draws classes without replacement, gives them the labels `0..ways-1` in random
-    order, draws the examples of each class without replacement, and puts all of them in random
-    order. Each class has `length / ways` rows; where that is no integer, some have one more.
+    Each sequence draws classes without replacement, and gives them the labels `0..ways-1` in random
+    order. The class of each row is drawn anew, all with the same chance: were each seen equally
+    often, counting labels would tell the last ones without a look at x. The rows of a class are
+    different examples; the first of them come again where a class has no more.
 
     A sequence is an `Episode` whose support set is its first `length - 1` rows, in order, and whose
     query set is the last one. So every learner can adapt on it, in the usual way. Learners that
@@ -58,23 +59,30 @@ def sequence(
 
 def _row_sampler(dataset, ways, length, seed):
     """A function from sequence numbers, `[E]`, to row numbers and labels, `[E, L]` each."""
-    per_class = -(-length // ways)
-    sizes = [ways, ways * per_class, length]
+    per_class = min(length, int(dataset.counts.min()))
+    sizes = [ways, length, ways * per_class]
     class_starts = tf.constant(dataset.starts, tf.int32)
     class_counts = tf.constant(dataset.counts, tf.int32)
 
     def sample(numbers):
         bits = tf.split(rng.random_bits(seed, numbers, sum(sizes)), sizes)
         class_ids = rng.distinct(bits[0], dataset.num_classes)  # [N, E]
+        labels = tf.transpose(rng.integers(bits[1], ways))  # [E, L]
         rows = rng.distinct(
-            tf.reshape(bits[1], [per_class, ways, -1]), tf.gather(class_counts, class_ids)
+            tf.reshape(bits[2], [per_class, ways, -1]), tf.gather(class_counts, class_ids)
         )
         rows += tf.gather(class_starts, class_ids)  # [K, N, E]
-        rows = tf.transpose(tf.reshape(rows, [per_class * ways, -1])[:length])
-        order = tf.argsort(tf.cast(tf.transpose(bits[2]), tf.int64), stable=True)
-        return tf.gather(rows, order, batch_dims=1), order % ways
+        rows = tf.transpose(tf.reshape(rows, [per_class * ways, -1]))
+        place = _times_before(labels) % per_class * ways + labels
+        return tf.gather(rows, place, batch_dims=1), labels
 
     return sample
+
+
+def _times_before(labels):
+    """How often the label of a row `[E, L]` was there before, int32 `[E, L]`."""
+    same = tf.cast(labels[:, :, tf.newaxis] == labels[:, tf.newaxis], tf.int32)
+    return tf.reduce_sum(tf.linalg.band_part(same, -1, 0), axis=2) - 1
 
 
 def _episode_builder(dataset):
@@ -101,7 +109,7 @@ def _check_dataset(dataset, ways, length):
     check_class_dataset(dataset)
     if length < ways:
         raise ValueError(
-            f"Expected sequences at least as long as ways={ways}, so that each class is seen. "
+            f"Expected sequences at least as long as ways={ways}, so that all may be seen. "
             f"Received: length={length}. Lower ways, or raise length."
         )
     if dataset.num_classes < ways:

@@ -63,9 +63,10 @@ def score_sequence(learner, episodes, count=600, *, by=None, verbose=1):
         episodes: `tf.data.Dataset` of meta-batched `Episode`, such as
             `tfmeta.episodes.sequence`. Give it its own seed, and classes that were not trained on.
         count: number of episodes, the first of the dataset.
-        by: "instance" for the accuracy at the k-th time that a class is seen, over as many times as
-            each class is seen; "row" for the score of the k-th row, accuracy or squared error. None
-            for "instance" where targets are labels, else "row".
+        by: "instance" for the accuracy at the k-th time that a class is seen, the mean over the
+            classes that are seen so often, up to k = rows / ways, which one always is; "row" for
+            the score of the k-th row, accuracy or squared error. None for "instance" where targets
+            are labels, else "row".
         verbose: 1 for a progress bar, 0 for silence.
 
     Returns:
@@ -89,7 +90,7 @@ def score_sequence(learner, episodes, count=600, *, by=None, verbose=1):
     first = _sequence(next(iter(episodes.take(1))), axis=1)
     labels = first.y.dtype.is_integer
     by = _check_by(by, labels)
-    instances = _fewest_instances(first) if by == "instance" else None
+    instances = _instances(first) if by == "instance" else None
 
     def scores(episode):
         rows = _sequence(episode, axis=0)
@@ -122,10 +123,10 @@ def _check_by(by, labels):
     return by
 
 
-def _fewest_instances(first):
-    """How often each class of a meta-batch is seen at least, a Python int."""
-    pairs = zip(first.y.numpy(), first.mask.numpy(), strict=True)
-    return int(min(np.unique(y[mask > 0], return_counts=True)[1].min() for y, mask in pairs))
+def _instances(first):
+    """How often some class is seen for certain in each sequence like those of a meta-batch."""
+    rows, ways = first.mask.numpy().sum(axis=1).min(), first.y.numpy().max() + 1
+    return int(rows) // int(ways)
 
 
 def _instance(rows):

@@ -51,8 +51,8 @@ def test_blocks_of_snail_are_those_of_the_paper():
     kinds = "".join({Attention: "A", Convolution: "C"}[type(block)] for block in blocks)
     assert kinds == "ACCCCCACCCCCA"
     assert [b.distance for b in blocks[1:6]] == [1, 2, 4, 8, 16]
-    widths = [(b.query.units, b.value.units) for b in blocks[::6]]
-    assert widths == [(64, 32), (256, 128), (512, 256)]
+    widths = [block.widths for block in blocks[::6]]
+    assert widths == [[64, 64, 32], [256, 256, 128], [512, 512, 256]]
 
 
 def test_a_longer_sequence_than_snails_length_works():

@@ -127,19 +127,16 @@ class Attention(keras.layers.Layer):
 
     def __init__(self, key_width, value_width, **kwargs):
         super().__init__(**kwargs)
-        make = keras.layers.Dense
-        self.query, self.key = (make(key_width, dtype=self.dtype_policy) for _ in range(2))
-        self.value = make(value_width, dtype=self.dtype_policy)
+        self.widths = [key_width, key_width, value_width]
+        self.projection = keras.layers.Dense(sum(self.widths), dtype=self.dtype_policy)
 
     def build(self, z_shape):
-        for layer in (self.query, self.key, self.value):
-            layer.build(z_shape)
+        self.projection.build(z_shape)
 
     def call(self, z, memory, places):
         """Rows `[M, C]` to `([M, C + V], memory)`; the memory None where rows read themselves."""
-        query, *own = (
-            full_precision(layer(z))[:, None] for layer in (self.query, self.key, self.value)
-        )
+        projected = full_precision(self.projection(z))[:, None]
+        query, *own = tf.split(projected, self.widths, axis=-1)
         memory = tuple(own) if memory is None else memory
         seen = seen_before(places, memory[0].shape[0] or tf.shape(memory[0])[0])
         return tf.concat([z, attend(query, *own, memory, seen)[:, 0]], axis=-1), memory
