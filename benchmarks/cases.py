@@ -81,6 +81,9 @@ CASES = {
     "protonet": Case(
         "conv4", (28, 28, 1), 0, 64, tasks=1, ways=60, shots=1, queries=5, learner="protonet"
     ),
+    "protonet-color": Case(
+        "conv4", (32, 32, 3), 0, 64, tasks=1, ways=20, shots=5, queries=5, learner="protonet"
+    ),
 }
 
 
