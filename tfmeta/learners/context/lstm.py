@@ -70,7 +70,8 @@ class LSTMLearner(RecurrentLearner):
 
     Args:
         network: a `keras.Model` that maps inputs to features `[rows, F]` (more axes are
-            flattened), or None for the inputs as they are, flattened.
+            flattened), or None for the inputs as they are, flattened. For pictures one with
+            normalisation: nothing was learned from the small features of `conv4(..., norm=None)`.
         cell: "lstm" or "gru".
         units: `H`. Santoro et al.: 200.
         ways: number of classes that labels may name; not used where targets are numbers.

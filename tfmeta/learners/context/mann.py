@@ -32,7 +32,8 @@ class MANN(RecurrentLearner):
 
     Args:
         network: a `keras.Model` that maps inputs to features `[rows, F]` (more axes are
-            flattened), or None for the inputs as they are, flattened.
+            flattened), or None for the inputs as they are, flattened. For pictures one with
+            normalisation: nothing was learned from the small features of `conv4(..., norm=None)`.
         units: width of the controller. The paper: 200.
         memory_rows: `N`. The paper: 128.
         memory_width: `W`. The paper: 40.
