@@ -5,8 +5,9 @@ import tensorflow as tf
 
 from tfmeta.backend import many_steps
 from tfmeta.backend.task_layers import kernel_layers
-from tfmeta.engine import episode_checks, finite, kept, labels, losses, phases, resume
-from tfmeta.engine import learner_checks as checks
+from tfmeta.engine import kept, losses, phases, resume
+from tfmeta.engine.checks import episode_checks, finite, labels
+from tfmeta.engine.checks import learner_checks as checks
 from tfmeta.engine.metrics import BeforeAdaptation, are_built, build_metrics, check_metrics
 from tfmeta.engine.task import computes_in_float16, run_task
 

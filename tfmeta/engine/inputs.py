@@ -3,7 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
-from tfmeta.engine import labels, losses
+from tfmeta.engine import losses
+from tfmeta.engine.checks import labels
 from tfmeta.engine.input_ranges import check_ranges, scaled
 from tfmeta.engine.kept import kept
 from tfmeta.types import Episode, Examples

@@ -4,10 +4,11 @@ import keras
 import tensorflow as tf
 
 from tfmeta.backend.batching import MODES
-from tfmeta.engine import building, episode_checks, fitting, labels, losses, outer_loop, saving
-from tfmeta.engine import learner_checks as checks
+from tfmeta.engine import building, fitting, losses, outer_loop, saving
 from tfmeta.engine import task as tasks
 from tfmeta.engine.adapted_model import AdaptedModel
+from tfmeta.engine.checks import episode_checks, labels
+from tfmeta.engine.checks import learner_checks as checks
 from tfmeta.engine.input_ranges import scaled
 from tfmeta.engine.inputs import check_labels
 from tfmeta.engine.outer_gradient import ThroughAdaptation

@@ -2,7 +2,8 @@
 
 import tensorflow as tf
 
-from tfmeta.engine import episode_checks, finite, losses, phases
+from tfmeta.engine import losses, phases
+from tfmeta.engine.checks import episode_checks, finite
 from tfmeta.engine.metrics import merge_tasks
 from tfmeta.engine.task import (
     BeforeResult,

@@ -9,8 +9,9 @@ import keras
 import tensorflow as tf
 
 from tfmeta.backend.network_facts import check_no_added_losses, check_runs_on_given_weights
-from tfmeta.engine import finite, serving
-from tfmeta.engine import learner_checks as checks
+from tfmeta.engine import serving
+from tfmeta.engine.checks import finite
+from tfmeta.engine.checks import learner_checks as checks
 from tfmeta.engine.inputs import as_examples, as_tensor
 from tfmeta.engine.kept import kept
 

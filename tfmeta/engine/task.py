@@ -8,7 +8,7 @@ import tensorflow as tf
 from tfmeta.backend.batching import batching_mode
 from tfmeta.backend.map_tasks import map_tasks, number_of_tasks
 from tfmeta.backend.task_layers import adopted, kernel_layers, recurrent_layers, task_mode
-from tfmeta.engine import labels
+from tfmeta.engine.checks import labels
 from tfmeta.engine.purity import task_scope
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer
-from tfmeta.engine import causes
+from tfmeta.engine.checks import causes
 from tfmeta.engine.kept import kept
 from tfmeta.engine.meta_model import MetaModel
 from tfmeta.evaluation.default_score import default_score

@@ -6,7 +6,7 @@ import warnings
 import keras_tuner
 import tensorflow as tf
 
-from tfmeta.engine import episode_checks
+from tfmeta.engine.checks import episode_checks
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfmeta.arguments import check_flag, check_integer
-from tfmeta.engine import learner_checks
+from tfmeta.engine.checks import learner_checks
 from tfmeta.engine.inputs import as_examples, check_labels
 from tfmeta.engine.meta_model import MetaModel
 from tfmeta.engine.serving import known_ways

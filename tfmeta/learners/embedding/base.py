@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tfmeta.arguments import check_integer
 from tfmeta.engine.building import network_input_shape, network_inputs
-from tfmeta.engine.input_shapes import check_input_shapes
+from tfmeta.engine.checks.input_shapes import check_input_shapes
 from tfmeta.engine.inputs import network_dtype
 from tfmeta.engine.losses import one_output
 from tfmeta.engine.meta_model import MetaModel

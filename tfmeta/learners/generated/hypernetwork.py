@@ -9,8 +9,9 @@ import tensorflow as tf
 
 from tfmeta.arguments import check_flag, check_integer
 from tfmeta.backend.network_facts import ends_linear, has_batch_norm, layers_with_weights
-from tfmeta.engine import building, episode_checks
-from tfmeta.engine.input_shapes import check_input_shapes
+from tfmeta.engine import building
+from tfmeta.engine.checks import episode_checks
+from tfmeta.engine.checks.input_shapes import check_input_shapes
 from tfmeta.engine.losses import one_output
 from tfmeta.engine.meta_model import MetaModel
 from tfmeta.inner import call_network

@@ -7,9 +7,10 @@ import tensorflow as tf
 
 from tfmeta.arguments import check_flag, check_integer, check_number
 from tfmeta.backend.network_facts import can_be_cloned, ends_linear, has_batch_norm
-from tfmeta.engine import building, episode_checks, labels, losses, saving
+from tfmeta.engine import building, losses, saving
 from tfmeta.engine.adapted_model import AdaptedNetwork
-from tfmeta.engine.input_shapes import check_input_shapes
+from tfmeta.engine.checks import episode_checks, labels
+from tfmeta.engine.checks.input_shapes import check_input_shapes
 from tfmeta.engine.inputs import as_examples
 from tfmeta.engine.meta_model import MetaModel
 from tfmeta.inner import SGD, call_network

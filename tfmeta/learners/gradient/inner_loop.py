@@ -8,7 +8,7 @@ import tensorflow as tf
 from tfmeta.backend.calls import of_each_task
 from tfmeta.backend.network_facts import has_batch_norm
 from tfmeta.backend.recompute import recomputed
-from tfmeta.engine import learner_checks
+from tfmeta.engine.checks import learner_checks
 from tfmeta.engine.inputs import as_examples
 from tfmeta.engine.task import computes_in_float16, task_layers
 from tfmeta.inner.gradient_steps import UnreachedWeights, gradient_steps

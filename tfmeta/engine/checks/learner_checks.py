@@ -6,7 +6,8 @@ sets of episodes are in `episode_checks.py`, losses that are not finite in `fini
 
 import keras
 
-from tfmeta.engine import labels, losses
+from tfmeta.engine import losses
+from tfmeta.engine.checks import labels
 
 
 def check_network(network, cls):

@@ -3,9 +3,10 @@
 import tensorflow as tf
 
 from tfmeta.backend.network_facts import batch_norm_layers, check_runs_on_given_weights
-from tfmeta.engine import labels, losses
+from tfmeta.engine import losses
 from tfmeta.engine.building import build_on
-from tfmeta.engine.finite import MARK
+from tfmeta.engine.checks import labels
+from tfmeta.engine.checks.finite import MARK
 from tfmeta.engine.input_ranges import check_ranges
 from tfmeta.engine.inputs import as_targets, as_tensor, check_labels
 from tfmeta.types import Episode, Examples

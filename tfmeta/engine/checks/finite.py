@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfmeta.engine.causes import GRADIENT, NONE, QUERY, bad_data, bad_parts, explain
+from tfmeta.engine.checks.causes import GRADIENT, NONE, QUERY, bad_data, bad_parts, explain
 
 # What an assertion of tfmeta inside a compiled step begins with.
 MARK = "tfmeta-check"
