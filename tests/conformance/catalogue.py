@@ -65,6 +65,7 @@ class Row(NamedTuple):
         slow: True for rows whose compiled steps `pytest -m slow` goes through; most of the quick
             tests run such a row's steps eagerly, which needs no trace.
         second: True for another row of a learner, which only `pytest -m slow` goes through.
+        rate: of the outer steps; 0.05 throws attention back once before it comes down.
     """
 
     make: Any
@@ -74,13 +75,14 @@ class Row(NamedTuple):
     renames: bool = False
     slow: bool = False
     second: bool = False
+    rate: float = 0.05
 
     def compiled(self, **kwargs):
         """A learner with the same weights at each call."""
         keras.utils.set_random_seed(1)
         learner = self.make()
         loss = tasks.CROSSENTROPY if self.images else "mse"
-        learner.compile(keras.optimizers.SGD(0.05, momentum=0.9), loss, **kwargs)
+        learner.compile(keras.optimizers.SGD(self.rate, momentum=0.9), loss, **kwargs)
         if not learner.built:
             learner.prepare(tasks.dataset(self.episodes(), 1))
         return learner
@@ -213,7 +215,7 @@ ROWS = {
     "CNP": Row(lambda: CNP(**POINTS), CNP),
     "LatentNP": Row(lambda: LatentNP(latent_size=3, **POINTS), LatentNP, slow=True),
     "AttentiveNP": Row(
-        lambda: AttentiveNP(latent_size=3, heads=2, **POINTS), AttentiveNP, slow=True
+        lambda: AttentiveNP(latent_size=3, heads=2, **POINTS), AttentiveNP, slow=True, rate=0.02
     ),
     "ConvCNP": Row(
         lambda: ConvCNP(
@@ -223,7 +225,10 @@ ROWS = {
         slow=True,
     ),
     "TNP": Row(
-        lambda: TNP(width=8, heads=2, blocks=2, feedforward=6, minimum_scale=0.5), TNP, slow=True
+        lambda: TNP(width=8, heads=2, blocks=2, feedforward=6, minimum_scale=0.5),
+        TNP,
+        slow=True,
+        rate=0.02,
     ),
     "Hypernetwork": Row(
         lambda: Hypernetwork(tasks.dense(), representation=4, hidden=(6,)),
@@ -238,9 +243,7 @@ ROWS = {
         second=True,
     ),
     "BDCSPN": on_embedding(BDCSPN),
-    "CNAPs": Row(
-        lambda: CNAPs(frozen(), representation=3, hidden=4), CNAPs, True, True, second=True
-    ),
+    "CNAPs": Row(lambda: CNAPs(frozen(), representation=3, hidden=4), CNAPs, True, True, slow=True),
     "FEAT": on_embedding(FEAT, dropout=0.0),
     "LRD2": on_embedding(LRD2, steps=2),
     "LabelPropagation": on_embedding(LabelPropagation, neighbours=4, spread=0.5),
@@ -248,8 +251,8 @@ ROWS = {
     "MatchingNet-context": on_embedding(
         MatchingNet, "second", renames=False, full_context=True, attention_steps=2
     ),
-    "MetaOptNet": on_embedding(MetaOptNet, "second", steps=8),
-    "ProtoMAML": on_embedding(ProtoMAML, "second", **RATE),
+    "MetaOptNet": on_embedding(MetaOptNet, steps=8),
+    "ProtoMAML": on_embedding(ProtoMAML, **RATE),
     "RelationNet": on_embedding(RelationNet, filters=6),
     "SimpleCNAPS": on_embedding(SimpleCNAPS),
     "TIM": on_embedding(TIM, temperature=3.0, steps=3),

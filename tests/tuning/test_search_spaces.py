@@ -2,6 +2,7 @@
 
 import pytest
 import tasks
+from conformance.catalogue import frozen
 
 import tfmeta
 
@@ -15,12 +16,21 @@ LEARNERS = [
 by_learner = pytest.mark.parametrize("cls", LEARNERS, ids=lambda cls: cls.__name__)
 
 
+def made(cls, **arguments):
+    """A learner on networks that suit it."""
+    if cls is tfmeta.learners.CNAPs:
+        return cls(frozen(), **arguments)
+    if cls is tfmeta.learners.ZeroShotProtoNet:
+        return cls(tasks.dense(), tasks.dense(), **arguments)
+    return cls(tasks.dense(), **arguments)
+
+
 @by_learner
 def test_defaults_are_the_constructors(cls):
     hp = keras_tuner.HyperParameters()
     arguments = cls.search_space(hp)
     assert set(arguments) == {parameter.name for parameter in hp.space}
-    tuned, plain = cls(tasks.dense(), **arguments), cls(tasks.dense())
+    tuned, plain = made(cls, **arguments), made(cls)
     for name, value in arguments.items():
         assert getattr(tuned, name) == getattr(plain, name) == value
 
@@ -31,7 +41,7 @@ def test_both_ends_are_legal_arguments(cls):
     cls.search_space(hp)
     for end in (0.0, 1.0 - 1e-9):
         values = {p.name: p.prob_to_value(end) for p in hp.space}
-        learner = cls(tasks.dense(), **values)
+        learner = made(cls, **values)
         assert {name: getattr(learner, name) for name in values} == values
 
 

@@ -1,5 +1,6 @@
 """Prototypical networks (ProtoNet)."""
 
+import inspect
 import math
 from typing import Any, NamedTuple
 
@@ -111,8 +112,9 @@ class ProtoNet(EmbeddingLearner):
     @classmethod
     def search_space(cls, hp):
         """Arguments of the constructor, drawn with the `hp` of keras-tuner."""
+        usual = inspect.signature(cls).parameters["distance"].default  # subclasses have others
         return {
-            "distance": hp.Choice("distance", list(DISTANCES)),
+            "distance": hp.Choice("distance", list(DISTANCES), default=usual),
             "learn_temperature": hp.Boolean("learn_temperature"),
         }
 
