@@ -38,8 +38,15 @@ def one_at_a_time():
     return fitted(episodes(7), jit_compile=False)
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
-@pytest.mark.parametrize("unknown_shapes", [False, True])
+@pytest.mark.parametrize(
+    ("jit_compile", "unknown_shapes"),
+    [
+        (False, False),
+        (False, True),
+        (True, False),
+        pytest.param(True, True, marks=pytest.mark.slow),
+    ],
+)
 def test_many_steps_at_a_time_equal_one(jit_compile, unknown_shapes):
     # 7 steps, 3 at a time: the last call has one left.
     data = episodes(7)
@@ -65,7 +72,12 @@ def test_known_shapes_run_in_one_program(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "mode", [{"run_eagerly": True}, {"jit_compile": False}, {"jit_compile": True}]
+    "mode",
+    [
+        {"jit_compile": False},
+        pytest.param({"run_eagerly": True}, marks=pytest.mark.slow),
+        pytest.param({"jit_compile": True}, marks=pytest.mark.slow),
+    ],
 )
 def test_one_training_step_in_ten_measures_the_loss_before_adaptation(mode):
     maml, expected = learner(**mode), []

@@ -69,7 +69,7 @@ def test_batching_modes_of_shared_weights():
     assert_equal(*with_modes, "float32")
 
 
-@pytest.mark.parametrize("mode", ["vectorize", "loop"])
+@pytest.mark.parametrize("mode", ["vectorize", pytest.param("loop", marks=pytest.mark.slow)])
 def test_one_loop_of_many_inner_steps_under_xla(mode):
     """The loop of learners that need its end alone; XLA refused it inside `vectorize` once."""
     losses = []
@@ -167,7 +167,9 @@ def policy():
     keras.mixed_precision.set_global_policy("float32")
 
 
-@pytest.mark.parametrize("name", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize(
+    "name", ["mixed_float16", pytest.param("mixed_bfloat16", marks=pytest.mark.slow)]
+)
 def test_mixed_precision_has_nearly_the_same_gradient(name, policy):
     def gradient():
         keras.utils.set_random_seed(0)

@@ -55,6 +55,7 @@ def test_grid_search_trials_differ_in_nothing_but_the_arguments(tmp_path):
     assert sorted(tried) == [0.01, 0.010000001]
 
 
+@pytest.mark.slow
 def test_bayesian_optimization_goes_on_after_diverged_trials(tmp_path):
     pytest.importorskip("sklearn")
     hp = keras_tuner.HyperParameters()
