@@ -34,15 +34,7 @@ class NeuralProcess(MetaModel):
 
     def features(self, x, training=False):
         """Features `[rows, F]`."""
-        features = self(x, training=training)
-        if not tf.is_tensor(features):
-            raise ValueError(
-                f"Expected one tensor of inputs. Received: a {type(features).__name__}. Give the "
-                "learner a network that maps its inputs to features [rows, F]."
-            )
-        if not features.dtype.is_floating:
-            features = tf.cast(features, self.compute_dtype)
-        return tf.reshape(full_precision(features), (-1, int(np.prod(features.shape[1:]))))
+        return features_of(self, x, training)
 
     def predict_distribution(self, adapted, x, training=False):
         """What is expected at query inputs, and how sure that is.
@@ -108,6 +100,19 @@ def mean_of_rows(values, mask):
     """The mean over the real rows: `[rows, R]` to `[R]`."""
     mask = tf.cast(mask, values.dtype)[:, None]
     return tf.reduce_sum(values * mask, axis=0) / tf.reduce_sum(mask)
+
+
+def features_of(learner, x, training):
+    """What a learner's `call` makes of inputs, as features `[rows, F]`."""
+    features = learner(x, training=training)
+    if not tf.is_tensor(features):
+        raise ValueError(
+            f"Expected one tensor of inputs. Received: a {type(features).__name__}. Give the "
+            "learner a network that maps its inputs to features [rows, F]."
+        )
+    if not features.dtype.is_floating:
+        features = tf.cast(features, learner.compute_dtype)
+    return tf.reshape(full_precision(features), (-1, int(np.prod(features.shape[1:]))))
 
 
 def full_precision(values):

@@ -10,7 +10,7 @@ from tfmeta.engine.inputs import as_examples, check_labels
 from tfmeta.engine.meta_model import MetaModel
 from tfmeta.engine.serving import known_ways
 from tfmeta.engine.task import TaskResult
-from tfmeta.learners.context.base import full_precision, rows_of_targets
+from tfmeta.learners.context.base import features_of, full_precision, rows_of_targets
 from tfmeta.types import Examples
 
 
@@ -110,15 +110,7 @@ class SequenceLearner(MetaModel):
 
     def features(self, x, training=False):
         """Features `[rows, F]`."""
-        features = self(x, training=training)
-        if not tf.is_tensor(features):
-            raise ValueError(
-                f"Expected one tensor of inputs. Received: a {type(features).__name__}. Give the "
-                "learner a network that maps its inputs to features [rows, F]."
-            )
-        if not features.dtype.is_floating:
-            features = tf.cast(features, self.compute_dtype)
-        return tf.reshape(full_precision(features), (-1, int(np.prod(features.shape[1:]))))
+        return features_of(self, x, training)
 
     def _read(self, support, training):
         x = self.features(support.x, training)
