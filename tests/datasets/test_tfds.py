@@ -5,12 +5,14 @@ import pathlib
 import subprocess
 import sys
 import types
+import zipfile
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tfmeta.datasets import check_disjoint, from_tfds, omniglot
+from tfmeta.datasets.omniglot import published_names
 
 OMNIGLOT = pathlib.Path(__file__).parents[2].parent / "shared" / "data" / "omniglot"
 
@@ -125,7 +127,7 @@ def test_omniglot_protocols(fake):
 
     def load(name, split, **options):
         rows = slice(0, 964) if split == "train" else slice(964, 1623)
-        names = [f"letter_{i}" for i in range(1623)]
+        names = sorted(name for part in published_names().values() for name in part)
         info = types.SimpleNamespace(
             features={"image": feature((6, 6, 3)), "label": feature((), names)}
         )
@@ -145,13 +147,37 @@ def test_omniglot_protocols(fake):
     characters = [{name.split("@")[0] for name in part.class_names} for part in (train, test)]
     assert [len(names) for names in characters] == [1200, 423]
     assert not characters[0] & characters[1]  # no rotation of a training character in the test
+    parts = omniglot(protocol="vinyals", image_size=6)
+    assert [part.num_classes for part in parts] == [4112, 688, 1692]
+    check_disjoint(*parts)
+    for part, names in zip(parts, published_names().values(), strict=True):
+        assert part.class_names[: len(names)] == tuple(names)
+        assert {name.split("@")[0] for name in part.class_names} == set(names)
     again, _ = omniglot(protocol="characters", image_size=6, seed=3)
     other, _ = omniglot(protocol="characters", image_size=6, seed=4)
     assert again.class_names == train.class_names != other.class_names
 
 
+def test_the_published_split_has_every_character_once():
+    names = published_names()
+    assert {part: len(found) for part, found in names.items()} == {
+        "train": 1028, "validation": 172, "test": 423,
+    }  # fmt: skip
+    every = [name.rsplit("_", 1) for found in names.values() for name in found]
+    numbers = {}
+    for alphabet, number in every:
+        numbers.setdefault(alphabet, []).append(int(number))
+    assert len(numbers) == 50
+    assert sum(map(len, numbers.values())) == 1623
+    assert all(sorted(found) == list(range(len(found))) for found in numbers.values())
+    alphabets = [{name.rsplit("_", 1)[0] for name in found} for found in names.values()]
+    assert [len(found) for found in alphabets] == [33, 5, 13]
+    assert alphabets[0] & alphabets[2] == {"Gurmukhi"}  # as published
+    assert not alphabets[1] & (alphabets[0] | alphabets[2])
+
+
 def test_omniglot_unknown_protocol():
-    with pytest.raises(ValueError, match=r"'alphabets' or 'characters'. Received: 'lake'"):
+    with pytest.raises(ValueError, match=r"'characters' or 'vinyals'. Received: 'lake'"):
         omniglot(protocol="lake")
 
 
@@ -164,6 +190,33 @@ def check_real_omniglot(data_dir):
     assert train.x.dtype == np.uint8
     assert 5 < train.x.mean() < 40  # dark paper, thin bright ink
     assert train.x[:, 0, 0].mean() < 2
+    parts = omniglot(data_dir, protocol="vinyals", download=False)
+    check_disjoint(*parts)
+    assert [part.num_classes for part in parts] == [4112, 688, 1692]
+    first = parts[0].class_names[0]  # the same pictures as without a split
+    np.testing.assert_array_equal(parts[0].of_class(first), train.of_class(first))
+    turned = np.rot90(parts[0].of_class(first), axes=(1, 2))
+    np.testing.assert_array_equal(parts[0].of_class(f"{first}@90"), turned)
+
+
+def check_names_against_pictures(data_dir, every):
+    """The zips say which folder of the alphabet a class is: Alphabet/characterNN, 20 pictures."""
+    halves = {"train": "images_background", "test": "images_evaluation"}
+    published, seen = {name for part in published_names().values() for name in part}, set()
+    for split, zip_name in halves.items():
+        dataset = from_tfds("omniglot", split, data_dir, channels=1, download=False)
+        seen |= set(dataset.class_names)
+        with zipfile.ZipFile(OMNIGLOT / f"{zip_name}.zip") as file:
+            folders = {}
+            for name in file.namelist():
+                if name.endswith(".png"):
+                    folders.setdefault(tuple(name.split("/")[-3:-1]), []).append(name)
+            assert len(folders) == dataset.num_classes
+            for (alphabet, character), names in list(folders.items())[::every]:
+                theirs = [tf.io.decode_png(file.read(name)).numpy().tobytes() for name in names]
+                mine = dataset.of_class(f"{alphabet}_{int(character[len('character') :]) - 1}")
+                assert sorted(theirs) == sorted(picture.tobytes() for picture in mine)
+    assert seen == published
 
 
 def test_real_omniglot():
@@ -183,3 +236,4 @@ def test_real_omniglot_prepared_here(tmp_path):
     command = [sys.executable, OMNIGLOT / "prepare_tfds.py", "--data-dir", tmp_path, "--link"]
     subprocess.run(command, check=True, capture_output=True)
     check_real_omniglot(tmp_path)
+    check_names_against_pictures(tmp_path, every=20)
