@@ -10,7 +10,7 @@ a table says something else than the figures.
 import json
 import pathlib
 
-from benchmarks import accuracy_report, learners, speed_report
+from benchmarks import accuracy_report, learners, reproduce, reproduce_report, speed_report
 from tools.write_tables import filled, markdown
 
 FOLDER = pathlib.Path(__file__).parent
@@ -31,6 +31,7 @@ def tables():
     found["memory"] = speed_report.memory_table(speed)
     found["learners"] = learners.table(figures("learners"))
     found["episodes"] = episodes_table(figures("episodes"))
+    found["reproduce"] = reproduce_report.table(reproduce.ROWS, figures("reproduce"))
     found["mixed precision"] = mixed_precision_table(figures("mixed_precision"))
     return found
 
