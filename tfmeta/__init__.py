@@ -1,6 +1,6 @@
 """Meta-learning for TensorFlow and Keras."""
 
-from tfmeta import datasets, episodes, evaluation, inner, learners, networks, ops, tuning
+from tfmeta import callbacks, datasets, episodes, evaluation, inner, learners, networks, ops, tuning
 from tfmeta.engine.meta_model import MetaModel
 from tfmeta.engine.task import TaskResult
 from tfmeta.types import ClassDataset, Episode, Examples
@@ -13,6 +13,7 @@ __all__ = [
     "MetaModel",
     "TaskResult",
     "__version__",
+    "callbacks",
     "datasets",
     "episodes",
     "evaluation",

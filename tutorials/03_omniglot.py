@@ -72,7 +72,7 @@ learner.compile(
     loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     metrics=["accuracy"],
 )
-callbacks = [keras.callbacks.BackupAndRestore(options.backup)] if options.backup else []
+callbacks = [tfmeta.callbacks.BackupAndRestore(options.backup)] if options.backup else []
 start, cpu = time.time(), time.process_time()
 learner.fit(episodes, epochs=options.epochs, steps_per_epoch=steps, callbacks=callbacks, verbose=2)
 wall, cpu = time.time() - start, time.process_time() - cpu

@@ -78,7 +78,8 @@ def fit(learner, keras_fit, x, y, steps_per_epoch, kwargs):
         _check(learner, validation_data, kwargs.get("validation_steps"), "fit", "validation_steps")
     _build_optimizer(learner)
     kwargs.setdefault("shuffle", False)  # Keras warns of True for a tf.data.Dataset
-    x, callbacks = resume.after_restore(learner, x, _as_list(kwargs.pop("callbacks", None)))
+    callbacks = _as_list(kwargs.pop("callbacks", None))
+    x, callbacks = resume.after_restore(learner, x, callbacks, steps_per_epoch)
     callbacks = finite.callbacks_with_stop(learner, callbacks)
     with finite.readable_errors(learner):
         return keras_fit(x, steps_per_epoch=steps_per_epoch, callbacks=callbacks, **kwargs)

@@ -271,8 +271,8 @@ class MetaModel(SavedInKeras, keras.Model, metaclass=saving.ReadyAfterInit):
     ):
         """As `keras.Model.fit`, over a `tf.data.Dataset` of meta-batched `Episode`.
 
-        With `keras.callbacks.BackupAndRestore`, a run that was stopped goes on with the episodes
-        that it would have seen next.
+        With `tfmeta.callbacks.BackupAndRestore`, a run that was stopped goes on with the episodes
+        that it would have seen next; with Keras's, too, from the beginning of an epoch.
         """
         kwargs |= {"epochs": epochs, "validation_data": validation_data}
         return fitting.fit(self, super().fit, x, y, steps_per_epoch, kwargs)

@@ -107,6 +107,11 @@ class BeforeAdaptation:
         """True if `build` has nothing left to do."""
         return are_built(self._holder)
 
+    @property
+    def variables(self):
+        """What is counted so far, a list of Keras variables."""
+        return [*self._loss.variables, *self._holder.metrics_variables]
+
     def build(self, y, outputs):
         """Make the variables, see `build_metrics`."""
         build_metrics(self._holder, y, outputs)
