@@ -12,13 +12,15 @@ PACKAGE = pathlib.Path(tfmeta.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 GOLDEN = pathlib.Path(__file__).parent / "golden" / "public_names.json"
 
-VALUES = {"types", "arguments", "inputs"}
+VALUES = {"rows", "types", "arguments", "inputs", "reading"}
 # Each group may import these, and itself.
 ALLOWED = {
     "version": set(),
-    "types": set(),
+    "rows": set(),
+    "types": {"rows"},
     "arguments": set(),
     "inputs": {"types"},
+    "reading": {"rows", "types", "inputs"},
     "networks": set(),
     "backend": VALUES,
     "ops": VALUES | {"backend"},

@@ -1,11 +1,14 @@
 """The three values that every part of tfmeta exchanges."""
 
 import difflib
-from collections.abc import Iterable, Mapping
+import functools
+from collections.abc import Iterable
 from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from tfmeta.rows import as_rows, map_parts
 
 
 class Examples(NamedTuple):
@@ -44,19 +47,29 @@ class Episode(NamedTuple):
 
 
 class ClassDataset:
-    """Examples in memory, grouped by class: what episodes are drawn from.
+    """Examples grouped by class, in memory or on disk: what episodes are drawn from.
+
+    However many data sets and pipelines are made of it, x is there once. Episodes are the same,
+    bit for bit, wherever x lies.
 
     Args:
         x: array `[examples, ...]`, or a nest of such arrays: dicts and tuples, named or not,
             one in another; a list is an array. uint8 images keep a quarter of the memory and
             are scaled to `0..1` when episodes are made; give ids of an `Embedding` as int32.
+            In the place of an array, a `numpy.memmap`, or any object with `len(x)` and `x[i]`, one
+            row: an array or a nest of arrays, read when an episode needs it
+            (`tfmeta.rows.Rows` says how). Arrays of more than 256 MiB are read where they lie, so
+            leave them as they are.
         class_ids: integers `[examples]`, the class of each row, `0..classes-1`. Every class
             needs at least one row.
         class_names: one name a class, no two alike; `str(class_id)` by default.
 
     Attributes:
         x: the rows sorted by class (the order inside a class is kept), `[examples, ...]`, in
-            the nest given; any mapping is a dict here.
+            the nest given; any mapping is a dict here. Arrays; but `tfmeta.rows.Rows`, which
+            reads what is asked for, of an object, and of an array of more than 256 MiB whose rows
+            do not lie together.
+        rows: the same in the nest of `tfmeta.rows.Rows`, which copy nothing.
         class_ids: int64 `[examples]`, ascending.
         counts: int64 `[classes]`, the number of examples of each class.
         starts: int64 `[classes]`, the row where each class begins.
@@ -68,36 +81,30 @@ class ClassDataset:
     """
 
     def __init__(self, x, class_ids, class_names=None):
-        x = map_parts(np.asarray, x)
-        class_ids = _checked_class_ids(class_ids, count_rows(x))
+        rows = map_parts(as_rows, x)
+        class_ids = _checked_class_ids(class_ids, count_rows(rows))
         counts = np.bincount(class_ids, minlength=0 if class_names is None else len(class_names))
-        names = (
-            [str(i) for i in range(len(counts))]
-            if class_names is None
-            else list(map(str, class_names))
-        )
-        if len(names) != len(counts):
-            raise ValueError(
-                f"Expected {len(counts)} class names, one a class id. Received: {len(names)}."
-            )
-        if len(set(names)) != len(names):
-            twice = sorted({name for name in names if names.count(name) > 1})[:5]
-            raise ValueError(
-                "Expected class names that differ, and each class once. "
-                f"Received: {twice} more than once."
-            )
+        names = _checked_names(class_names, counts)
         if (counts == 0).any():
             empty = [names[i] for i in np.flatnonzero(counts == 0)[:5]]
             raise ValueError(
                 f"Expected at least one example in each class. Received: none in {empty}."
             )
         order = np.argsort(class_ids, kind="stable")
-        is_sorted = (order == np.arange(len(order))).all()
-        self.x = x if is_sorted else map_parts(lambda part: part[order], x)
-        self.class_ids = class_ids[order].astype(np.int64)
+        if not (order == np.arange(len(order))).all():
+            rows = map_parts(lambda part: part.take(order), rows)
+        self._hold(map_parts(lambda part: part.settled(), rows), counts, names)
+
+    def _hold(self, rows, counts, names):
+        self.rows = rows
         self.counts = counts.astype(np.int64)
+        self.class_ids = np.repeat(np.arange(len(counts)), self.counts)
         self.starts = np.cumsum(self.counts) - self.counts
         self.class_names = tuple(names)
+
+    @functools.cached_property
+    def x(self):
+        return map_parts(lambda part: part.plain(), self.rows)
 
     @property
     def num_classes(self):
@@ -112,32 +119,58 @@ class ClassDataset:
     @property
     def example_shape(self):
         """Shape of one example: a tuple, or a nest of tuples if x is a nest."""
-        return map_parts(lambda part: part.shape[1:], self.x)
+        return map_parts(lambda part: part.example_shape, self.rows)
 
     def of_class(self, class_id):
-        """The examples of one class, an id or a name, `[counts[class_id], ...]` (views)."""
+        """The examples of one class, an id or a name, `[counts[class_id], ...]`, read now.
+
+        They are views of x where it is an array in order.
+        """
         class_id = _class_id(class_id, self.class_names)
-        start = self.starts[class_id]
-        return map_parts(lambda part: part[start : start + self.counts[class_id]], self.x)
+        part = slice(self.starts[class_id], self.starts[class_id] + self.counts[class_id])
+        return map_parts(lambda rows: rows[part], self.rows)
 
     def subset(self, class_ids):
-        """A `ClassDataset` of these classes, ids or names, numbered from 0 in the order given."""
+        """A `ClassDataset` of these classes, ids or names, numbered from 0 in the order given.
+
+        It holds row numbers: x is not copied.
+        """
         if not isinstance(class_ids, Iterable) or isinstance(class_ids, str):
             raise ValueError(f"Expected a list of class ids or names. Received: {class_ids!r}.")
         class_ids = [_class_id(c, self.class_names) for c in class_ids]
-        rows = [slice(self.starts[c], self.starts[c] + self.counts[c]) for c in class_ids]
-        rows = rows or [slice(0)]  # no class: the error says that examples are missing
-        return ClassDataset(
-            map_parts(lambda part: np.concatenate([part[r] for r in rows]), self.x),
-            np.repeat(np.arange(len(class_ids)), self.counts[class_ids]),
-            [self.class_names[c] for c in class_ids],
-        )
+        if not class_ids:
+            raise ValueError("Expected at least one example. Received: a list of no class.")
+        names = _checked_names([self.class_names[c] for c in class_ids], class_ids)
+        order = np.concatenate([self.starts[c] + np.arange(self.counts[c]) for c in class_ids])
+        part = object.__new__(type(self))
+        part._hold(map_parts(lambda r: r.take(order), self.rows), self.counts[class_ids], names)
+        return part
 
     def __repr__(self):
         return (
             f"<ClassDataset: {self.num_classes} classes, {self.num_examples} examples "
-            f"of shape {self.example_shape}, {map_parts(lambda part: str(part.dtype), self.x)}>"
+            f"of shape {self.example_shape}, {map_parts(_dtype_names, self.rows)}>"
         )
+
+
+def _dtype_names(rows):
+    return map_parts(str, rows.dtype)
+
+
+def _checked_names(names, counts):
+    """One name for each of the counts, a list of str; numbers if `names` is None."""
+    names = [str(i) for i in range(len(counts))] if names is None else list(map(str, names))
+    if len(names) != len(counts):
+        raise ValueError(
+            f"Expected {len(counts)} class names, one a class id. Received: {len(names)}."
+        )
+    if len(set(names)) != len(names):
+        twice = sorted({name for name in names if names.count(name) > 1})[:5]
+        raise ValueError(
+            "Expected class names that differ, and each class once. "
+            f"Received: {twice} more than once."
+        )
+    return names
 
 
 def _class_id(given, names):
@@ -176,22 +209,11 @@ def _checked_class_ids(class_ids, rows):
     return class_ids
 
 
-# The nests are walked here, not by tf.nest or keras.tree: to those a list is a nest, to a data
-# set an array; and this file loads neither.
-def map_parts(function, x):
-    """`function` of each part of x, in the nest of x; of x itself if it is no nest."""
-    if isinstance(x, Mapping):
-        return {key: map_parts(function, part) for key, part in x.items()}
-    if isinstance(x, tuple):
-        parts = [map_parts(function, part) for part in x]
-        return type(x)(*parts) if hasattr(x, "_fields") else tuple(parts)
-    return function(x)
-
-
 def count_rows(x):
     """The number of rows that all parts of x, arrays, have; a ValueError unless they agree."""
     parts = list(_named_parts(x, "x"))
-    if len({part.shape[:1] for _, part in parts}) != 1 or parts[0][1].ndim == 0:
+    lengths = {None if getattr(part, "ndim", 1) == 0 else len(part) for _, part in parts}
+    if len(lengths) != 1 or None in lengths:
         shapes = ", ".join(f"{name} of shape {part.shape}" for name, part in parts)
         raise ValueError(
             "Expected x to be an array with rows, or a nest of arrays with the same number of "

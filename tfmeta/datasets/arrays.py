@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tfmeta.types import ClassDataset, count_rows, map_parts
+from tfmeta.rows import as_rows, map_parts
+from tfmeta.types import ClassDataset, count_rows
 
 
 def from_arrays(x, labels, class_names=None):
@@ -12,7 +13,8 @@ def from_arrays(x, labels, class_names=None):
 
     Args:
         x: array `[examples, ...]`; or dicts and tuples of such arrays, say
-            `{"ids": [examples, length], "mask": [examples, length]}`. A list is an array.
+            `{"ids": [examples, length], "mask": [examples, length]}`. A list is an array. Also a
+            `numpy.memmap`, or an object that is read by row, as `ClassDataset` says.
         labels: integers or strings `[examples]`, or a column `[examples, 1]` as Keras's data
             sets have, any values; the class ids are their positions among the sorted distinct
             labels.
@@ -27,7 +29,7 @@ def from_arrays(x, labels, class_names=None):
             there is not one name for each distinct label.
     """
     x, labels = map_parts(_as_array, x), _checked_labels(labels)
-    is_scalar = isinstance(x, np.ndarray) and x.ndim == 0
+    is_scalar = getattr(x, "ndim", 1) == 0
     if is_scalar or count_rows(x) != len(labels):
         raise ValueError(
             "Expected one label for each row of x. "
@@ -50,8 +52,10 @@ def _as_array(x):
             "unbatch().as_numpy_iterator()) of one in batches."
         )
     try:
-        return np.asarray(x)
-    except ValueError as error:  # of a list
+        return as_rows(x)
+    except ValueError as error:
+        if not isinstance(x, list):
+            raise
         raise ValueError(
             f"Expected rows of x of one shape. Received: rows that differ ({error}). Pad them."
         ) from None

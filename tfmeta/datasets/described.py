@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tfmeta.types import ClassDataset, check_class_dataset, count_rows, map_parts
+from tfmeta.rows import map_parts
+from tfmeta.types import ClassDataset, check_class_dataset, count_rows
 
 
 def described(dataset, descriptions):
@@ -51,4 +52,4 @@ def described(dataset, descriptions):
             f"{count_rows(descriptions)}."
         )
     rows = map_parts(lambda part: part[dataset.class_ids], descriptions)
-    return ClassDataset({"x": dataset.x, "description": rows}, dataset.class_ids, names)
+    return ClassDataset({"x": dataset.rows, "description": rows}, dataset.class_ids, names)

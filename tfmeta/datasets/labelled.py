@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer
-from tfmeta.inputs import as_inputs
+from tfmeta.reading import reader
 from tfmeta.types import check_class_dataset
 
 
@@ -37,14 +37,13 @@ def labelled(dataset, batch_size=64, seed=0):
     """
     check_class_dataset(dataset)
     check_integer("batch_size", batch_size, 1)
-    # Tensors captured by the map: one copy. On the CPU, where tf.data runs.
-    with tf.device("CPU:0"):
-        tables = tf.nest.map_structure(tf.constant, dataset.x)
+    read = reader(dataset)
+    with tf.device("CPU:0"):  # where tf.data runs
         class_ids = tf.constant(dataset.class_ids, tf.int32)
 
     def examples(rows):
-        x = tf.nest.map_structure(lambda table: tf.gather(table, rows), tables)
-        return as_inputs(x), tf.gather(class_ids, rows)
+        (x,) = read(rows)
+        return x, tf.gather(class_ids, rows)
 
     rows = tf.data.Dataset.range(dataset.num_examples)
     rows = rows.shuffle(dataset.num_examples, seed=seed).batch(int(batch_size))

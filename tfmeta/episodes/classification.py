@@ -6,7 +6,7 @@ import tensorflow as tf
 from tfmeta.arguments import check_bounds, check_integer
 from tfmeta.episodes import random_numbers as rng
 from tfmeta.episodes.stream import check_stream, stream
-from tfmeta.inputs import as_inputs
+from tfmeta.reading import reader
 from tfmeta.types import Episode, Examples, check_class_dataset
 
 _PADDING = -1  # in place of a row number
@@ -121,29 +121,21 @@ def _row_sampler(dataset, ways, shots, queries, seed):
 
 def _episode_builder(dataset, ways, shots, queries):
     """A function from row numbers, `[B, N*K]` and `[B, N*Q]`, to an `Episode`."""
-    # Tensors captured by the map, not arrays in its graph: one copy, however many ops
-    # read them. On the CPU, where tf.data runs.
-    with tf.device("CPU:0"):
-        tables = tf.nest.map_structure(tf.constant, dataset.x)
     padded = ways[0] < ways[1] or shots[0] < shots[1]
+    read = reader(dataset, padded)
 
-    def examples(rows, per_class):
+    def examples(x, rows, per_class):
         y = tf.broadcast_to(np.repeat(np.arange(ways[1], dtype="int32"), per_class), tf.shape(rows))
-        read = _read_padded if padded else tf.gather
-        x = as_inputs(tf.nest.map_structure(lambda table: read(table, rows), tables))
         if not padded:
             return Examples(x, y, tf.ones_like(rows, tf.float32))
         real = rows != _PADDING
         return Examples(x, tf.where(real, y, 0), tf.cast(real, tf.float32))
 
-    return lambda support, query: Episode(examples(support, shots[1]), examples(query, queries))
+    def build(support, query):
+        support_x, query_x = read(support, query)
+        return Episode(examples(support_x, support, shots[1]), examples(query_x, query, queries))
 
-
-def _read_padded(table, rows):
-    """The rows `[B, R]` of a table `[examples, ...]`, zeros in the place of padding."""
-    x = tf.gather(table, tf.maximum(rows, 0))
-    shape = tf.concat([tf.shape(rows), [1] * (table.shape.rank - 1)], 0)
-    return tf.where(tf.reshape(rows != _PADDING, shape), x, tf.zeros([], x.dtype))
+    return build
 
 
 def _check_dataset(dataset, ways, shots, queries):

@@ -6,7 +6,7 @@ import tensorflow as tf
 from tfmeta.arguments import check_integer
 from tfmeta.episodes import random_numbers as rng
 from tfmeta.episodes.stream import check_stream, stream
-from tfmeta.inputs import as_inputs
+from tfmeta.reading import reader
 from tfmeta.types import Episode, Examples, check_class_dataset
 
 
@@ -87,12 +87,10 @@ def _times_before(labels):
 
 def _episode_builder(dataset):
     """A function from row numbers and labels, `[B, L]`, to an `Episode`."""
-    # On the CPU, where tf.data runs: one copy.
-    with tf.device("CPU:0"):
-        tables = tf.nest.map_structure(tf.constant, dataset.x)
+    read = reader(dataset)
 
     def build(rows, labels):
-        x = as_inputs(tf.nest.map_structure(lambda table: tf.gather(table, rows), tables))
+        (x,) = read(rows)
         examples = Examples(x, labels, tf.ones_like(labels, tf.float32))
         return first_and_last(examples)
 

@@ -10,7 +10,8 @@ from tfmeta.engine.inputs import as_tensor
 from tfmeta.learners.embedding.base import EmbeddingLearner
 from tfmeta.learners.embedding.protonet import Prototypes
 from tfmeta.ops import class_means, squared_euclidean
-from tfmeta.types import check_class_dataset, map_parts
+from tfmeta.rows import map_parts
+from tfmeta.types import check_class_dataset
 
 TRANSFORMS = ("CL2N", "L2N", "UN")
 _CHUNK_ROWS = 256
@@ -98,10 +99,10 @@ class SimpleShot(EmbeddingLearner):
         """
         check_class_dataset(dataset)
         if not self.built:
-            self.build(map_parts(lambda part: (None, *part.shape[1:]), dataset.x))
+            self.build(map_parts(lambda part: (None, *part.shape[1:]), dataset.rows))
         embed = tf.function(super().embed, autograph=False, reduce_retracing=True)
         total = np.zeros(self.base_mean.shape)
         for start in range(0, dataset.num_examples, _CHUNK_ROWS):
-            rows = map_parts(itemgetter(slice(start, start + _CHUNK_ROWS)), dataset.x)
+            rows = map_parts(itemgetter(slice(start, start + _CHUNK_ROWS)), dataset.rows)
             total += np.sum(embed(as_tensor(self, rows)), axis=0, dtype=np.float64)
         self.base_mean.assign(total / dataset.num_examples)
