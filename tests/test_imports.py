@@ -25,7 +25,7 @@ ALLOWED = {
     "backend": VALUES,
     "ops": VALUES | {"backend"},
     "inner": VALUES | {"backend", "ops", "version"},
-    "engine": VALUES | {"backend", "ops", "inner"},
+    "engine": VALUES | {"backend", "ops", "inner", "version"},
     "learners": VALUES | {"backend", "ops", "inner", "engine"},
     "datasets": VALUES | {"ops"},
     "episodes": VALUES | {"ops"},

@@ -107,13 +107,6 @@ def test_an_adapted_model_as_hdf5_is_refused(tmp_path):
             model.save(tmp_path / "adapted.h5")
 
 
-def test_export_of_a_learner_says_what_to_export(tmp_path):
-    learner = compiled(MAML(tasks.dense()))
-    fit(learner, tasks.regression())
-    with pytest.raises(NotImplementedError, match=r"Call learner\.adapted_model\(support\)"):
-        learner.export(tmp_path / "learner")
-
-
 @pytest.mark.parametrize(
     ("argument", "value", "advice"),
     [

@@ -4,6 +4,7 @@ import keras
 
 from tfmeta.backend import private
 from tfmeta.engine import building, saving
+from tfmeta.engine.export import files
 
 
 class SavedInKeras:
@@ -15,13 +16,28 @@ class SavedInKeras:
             raise no_hdf5(self)
         return super().save(filepath, *args, **kwargs)
 
-    def export(self, filepath, *args, **kwargs):
-        """Not yet: export one adapted task, `adapted_model(support).export(filepath)`."""
-        raise NotImplementedError(
-            "Expected one adapted task to export: a learner adapts before it predicts. Received: "
-            f"{type(self).__name__}.export(...). Call learner.adapted_model(support).export(...), "
-            "or learner.save(...) for all of the learner."
-        )
+    def export(self, filepath, format="tf_saved_model", *, like=None):
+        """Write the learner for programs that learn new tasks without tfmeta.
+
+        There are two signatures, for any number of rows: `adapt`, from `x`, `y` and, where the
+        learner leaves padding out, `mask` to tensors whose names begin with "adapted", and
+        `predict_query`, from these and `x` to `outputs`. What is there already is replaced when
+        the new one is whole.
+
+        Args:
+            filepath: a folder, or a `.tflite` file.
+            format: "tf_saved_model", for TensorFlow and TensorFlow Serving, with a note of shapes,
+                preprocessing and versions in `assets/tfmeta.json`; or "litert", for LiteRT, of
+                its own operations alone, which no learner of gradient steps does with.
+            like: `Examples`, a support set like those to come, or an `Episode` of one task. None
+                for rows as the learner saw them last; it is wanted where nothing says what
+                targets look like, and for pictures of uint8, which the graph then scales.
+
+        Raises:
+            ValueError: the learner is not built, LiteRT lacks an operation, nothing says what
+                targets look like, or something else than an export is at `filepath`.
+        """
+        files.export(self, filepath, format, like)
 
     def get_config(self):
         if private.writes_hdf5():

@@ -6,6 +6,7 @@ task: its dtypes, the shape of a row and the number of classes. The second numbe
 makes one for any number.
 """
 
+import contextlib
 import contextvars
 
 import tensorflow as tf
@@ -16,8 +17,26 @@ _ways = contextvars.ContextVar("ways", default=None)
 
 
 def known_ways():
-    """The number of classes of the one task that is traced, None if it is not known."""
+    """The number of classes of the one task that is traced, None if it is not known.
+
+    An integer, or a scalar tensor in a graph for any number of them.
+    """
     return _ways.get()
+
+
+@contextlib.contextmanager
+def counted_ways(labels, has_labels=True):
+    """A scope of one task whose number of classes is counted in the graph.
+
+    Args:
+        labels: tensor of its class labels `[rows]`, 0 for padding.
+        has_labels: False if they are none, and nothing is counted.
+    """
+    token = _ways.set(tf.reduce_max(labels) + 1 if has_labels else None)
+    try:
+        yield
+    finally:
+        _ways.reset(token)
 
 
 def serve(learner, method, arguments, ways):

@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer, check_number, is_number
+from tfmeta.backend.solve import solve
 from tfmeta.ops.ridge import FORMS
 
 
@@ -62,10 +63,10 @@ def logistic(x, y, regularization, steps=5, form="auto", mask=None):
 
 def _primal_step(x, weights, targets, regularization):
     """`w` `[N, D]` from weights `s` and targets `s z`, `[N, S]` each."""
-    gram = tf.matmul(tf.transpose(x)[None] * weights[:, None, :], x[None])
+    gram = tf.matmul(tf.transpose(x)[None] * tf.expand_dims(weights, 1), x[None])
     identity = tf.eye(tf.shape(x)[1], dtype=x.dtype)
-    right = tf.matmul(targets, x)[..., None]
-    return tf.linalg.solve(gram + regularization * identity, right)[..., 0]
+    right = tf.expand_dims(tf.matmul(targets, x), -1)
+    return solve(gram + regularization * identity, right)[..., 0]
 
 
 def _dual_step(x, weights, targets, regularization):
@@ -73,8 +74,9 @@ def _dual_step(x, weights, targets, regularization):
     # X^T R (R X X^T R + l I)^-1 R z, where R z = s z / R.
     safe = tf.where(weights > 0, weights, tf.ones_like(weights))
     root = tf.where(weights > 0, tf.sqrt(safe), tf.zeros_like(weights))
-    gram = tf.matmul(x, x, transpose_b=True)[None] * root[:, :, None] * root[:, None, :]
+    gram = tf.matmul(x, x, transpose_b=True)[None] * tf.expand_dims(root, 2)
+    gram *= tf.expand_dims(root, 1)
     identity = tf.eye(tf.shape(x)[0], dtype=x.dtype)
-    right = (targets / tf.sqrt(safe))[..., None]
-    solved = tf.linalg.solve(gram + regularization * identity, right)[..., 0]
+    right = tf.expand_dims(targets / tf.sqrt(safe), -1)
+    solved = solve(gram + regularization * identity, right)[..., 0]
     return tf.matmul(root * solved, x)

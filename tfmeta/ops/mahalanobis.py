@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from tfmeta.backend.solve import solve
 from tfmeta.ops.distances import squared_euclidean
 from tfmeta.ops.prototypes import class_means
 
@@ -56,7 +57,7 @@ def class_gaussians(embeddings, labels, mask, ways, regularization):
     rows = (embeddings - tf.matmul(mask[None], embeddings) / count) * mask[:, None]
     # Q_k - b I = R^T M_k R: M_k takes the mean of the class away, and weighs both covariances.
     centre = tf.linalg.diag(members) - tf.math.divide_no_nan(
-        members[:, :, None] * members[:, None, :], counts[:, None, None]
+        tf.expand_dims(members, 2) * tf.expand_dims(members, 1), counts[:, None, None]
     )
     of_class = tf.math.divide_no_nan(share, counts - 1.0)[:, None, None]
     of_task = tf.math.divide_no_nan(1.0 - share, count - 1.0)[:, None, None]
@@ -72,7 +73,7 @@ def class_gaussians(embeddings, labels, mask, ways, regularization):
     # A NaN would stop the solver with a message of its own; it comes to distances by means, too.
     finite = tf.reduce_all(tf.math.is_finite(system))
     system = tf.where(finite, system, identity)
-    inner = tf.linalg.solve(system, middle)
+    inner = solve(system, middle)
     return Gaussians(means, rows, inner, regularization, present)
 
 

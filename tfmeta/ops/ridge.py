@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from tfmeta.arguments import check_number, is_number
+from tfmeta.backend.solve import solve
 
 FORMS = ("auto", "primal", "dual")
 
@@ -55,4 +56,4 @@ def _solve(gram, regularization, b):
     finite = tf.reduce_all(tf.math.is_finite(gram))
     gram = tf.where(finite, gram, identity)
     # Not Cholesky: it fails in float32 where a gram matrix is close to singular.
-    return tf.linalg.solve(gram + regularization * identity, b)
+    return solve(gram + regularization * identity, b)

@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from tfmeta.arguments import check_integer, check_number
 from tfmeta.backend.calls import of_each_task, traced_once
+from tfmeta.backend.solve import inverted
 
 
 def svm(x, y, capacity=0.1, steps=60, mask=None, present=None):
@@ -62,11 +63,11 @@ def svm(x, y, capacity=0.1, steps=60, mask=None, present=None):
 
 def _factorised(gram, count):
     """`(gram + r I)^-1`, and `r`: the variance of the real rows, which converges fastest."""
-    square = tf.linalg.trace(gram) / count
+    identity = tf.eye(tf.shape(gram)[0], dtype=gram.dtype)
+    square = tf.reduce_sum(gram * identity) / count  # LiteRT has no trace
     variance = square - tf.reduce_sum(gram) / count**2
     weight = tf.maximum(variance, 1e-3 * square) + 1e-6
-    identity = tf.eye(tf.shape(gram)[0], dtype=gram.dtype)
-    return tf.linalg.inv(gram + weight * identity), weight
+    return inverted(gram + weight * identity), weight
 
 
 def _solve(inverse, weight, y, capacity, there, steps):

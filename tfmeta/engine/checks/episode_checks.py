@@ -20,13 +20,14 @@ _HOW_TO_PASS = (
 def prepare(learner, episodes):
     """Check the element type and the first meta-batch, and build the network."""
     spec = _episode_spec(episodes)
+    one = tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape[1:], t.dtype), spec)
     if not (learner.built and learner.inner_network().built):
-        one = tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape[1:], t.dtype), spec)
         with learner.distribute_strategy.scope():
             build_on(learner, one)
     check_runs_on_given_weights(learner.inner_network())
     if isinstance(episodes, tf.data.Dataset):
         check_meta_batch(learner, _first(episodes))
+    vars(learner)["_last_prepared"] = one  # what `export` makes its signatures for
 
 
 def check_meta_batch(learner, first):

@@ -130,7 +130,7 @@ class SequenceLearner(MetaModel):
             return rows_of_targets(y, dtype)
         if tf.executing_eagerly():
             check_labels(y.numpy(), self.ways, "support.y")
-        elif (known_ways() or 0) > self.ways:
+        elif isinstance(known_ways(), int) and known_ways() > self.ways:
             raise ValueError(f"Expected at most {self.ways} classes. Received: {known_ways()}.")
         return tf.one_hot(y, self.ways, dtype=dtype)
 

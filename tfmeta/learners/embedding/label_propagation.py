@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfmeta.arguments import check_flag, check_integer, check_number
+from tfmeta.backend.solve import solve
 from tfmeta.learners.embedding.base import EmbeddingLearner, hide_absent
 from tfmeta.ops import squared_euclidean
 
@@ -108,4 +109,4 @@ class LabelPropagation(EmbeddingLearner):
         # A NaN would stop the solver with a message of its own; it comes to the outputs, too.
         finite = tf.reduce_all(tf.math.is_finite(spread))
         system -= tf.where(finite, spread, tf.zeros_like(spread))
-        return tf.linalg.solve(system, labels) + 0.0 * tf.reduce_sum(spread)
+        return solve(system, labels) + 0.0 * tf.reduce_sum(spread)
