@@ -131,6 +131,25 @@ def mixture(*families):
     return _episodes_of(value, 1 + sum(counts), draw_parameters, draw_inputs, with_ranges)
 
 
+def _examples(draw_inputs, outputs, noise, bits, parameters):
+    """`Examples` `[E, rows, 1]` of functions.
+
+    Args:
+        draw_inputs: `(bits, parameters) -> x`, of shapes `[E, rows, 1]`.
+        outputs: `(x, **parameters) -> y`.
+        noise: standard deviation, a number or a function of the parameters; 0 for none.
+        bits: of the inputs and of the noise, each `[rows, E]`; the second is not read for none.
+        parameters: dict of tensors `[E, 1, 1]`.
+    """
+    of_inputs, of_noise = (tf.transpose(b)[:, :, tf.newaxis] for b in bits)
+    x = draw_inputs(of_inputs, parameters)
+    y = outputs(x, **parameters)
+    if noise:
+        scale = noise(**parameters) if callable(noise) else noise
+        y += in_shape_of(x, scale, "noise") * rng.normal(of_noise)
+    return Examples(x, y, tf.ones_like(x[:, :, 0]))
+
+
 def _episodes_of(value, draws, draw_parameters, draw_inputs, with_ranges):
     """The function that a family is: see `family`."""
 
@@ -151,24 +170,17 @@ def _episodes_of(value, draws, draw_parameters, draw_inputs, with_ranges):
         # Noise last: without it the tasks are the same.
         sizes = [draws, shots, queries, *([shots, queries] if noise else [0, 0])]
 
-        def examples(bits, of_noise, parameters):
-            x = draw_inputs(tf.transpose(bits)[:, :, tf.newaxis], parameters)
-            y = outputs(x, **parameters)
-            if noise:
-                scale = noise(**parameters) if callable(noise) else noise
-                y += in_shape_of(x, scale, "noise") * rng.normal(
-                    tf.transpose(of_noise)[:, :, tf.newaxis]
-                )
-            return Examples(x, y, tf.ones_like(x[:, :, 0]))
-
         def sample(numbers):
-            bits = rng.random_bits(seed, numbers, sum(sizes))
-            own, *bits = tf.split(bits, sizes)
+            own, *bits = tf.split(rng.random_bits(seed, numbers, sum(sizes)), sizes)
             parameters = tf.nest.map_structure(
                 lambda p: p[:, tf.newaxis, tf.newaxis], draw_parameters(own)
             )
-            parts = zip(bits[:2], bits[2:], strict=True)
-            return Episode(*(examples(*part, parameters) for part in parts))
+            return Episode(
+                *(
+                    _examples(draw_inputs, outputs, noise, part, parameters)
+                    for part in zip(bits[:2], bits[2:], strict=True)
+                )
+            )
 
         return stream(sample, **numbering)
 

@@ -4,11 +4,12 @@ import keras
 import tensorflow as tf
 
 from tfmeta.arguments import check_flag, check_integer, check_number
-from tfmeta.learners.context.lstm import LSTMCell, RecurrentLearner
+from tfmeta.learners.context import recurrence
+from tfmeta.learners.context.sequence import SequenceLearner
 
 
 @keras.saving.register_keras_serializable("tfmeta")
-class MANN(RecurrentLearner):
+class MANN(SequenceLearner):
     """Write examples bound to their labels into an external memory, and read them by similarity.
 
     An LSTM controller reads `[f(x_t), y_{t-1}, r_{t-1}]`, features, the target of the row before
@@ -84,6 +85,12 @@ class MANN(RecurrentLearner):
             self.units, *sizes, self.usage_decay, write_keys, dtype=self.dtype_policy
         )
 
+    def read(self, x, y, mask, training=False):
+        return recurrence.read(self, x, y, mask)
+
+    def answer(self, memory, x, training=False):
+        return recurrence.answer(self, memory, x)
+
     @classmethod
     def search_space(cls, hp):
         """Arguments of the constructor, drawn with the `hp` of keras-tuner."""
@@ -94,7 +101,7 @@ class MANN(RecurrentLearner):
         }
 
 
-class MemoryCell(LSTMCell):
+class MemoryCell(recurrence.LSTMCell):
     """The controller and its memory: state `(h, c, r [R W], M [N, W], w^r [R, N], w^u [N])`."""
 
     def __init__(self, units, rows, width, heads, decay, write_keys, **kwargs):
