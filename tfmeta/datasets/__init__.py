@@ -6,8 +6,10 @@ from tfmeta.datasets.described import described
 from tfmeta.datasets.folder import from_folder
 from tfmeta.datasets.glyphs import glyphs
 from tfmeta.datasets.labelled import labelled
+from tfmeta.datasets.log_mel import log_mel
 from tfmeta.datasets.omniglot import omniglot
 from tfmeta.datasets.tfds import from_tfds
+from tfmeta.datasets.tokens import tokens
 
 __all__ = [
     "check_disjoint",
@@ -18,6 +20,8 @@ __all__ = [
     "from_tfds",
     "glyphs",
     "labelled",
+    "log_mel",
     "omniglot",
     "rotated_classes",
+    "tokens",
 ]

@@ -4,9 +4,11 @@ from tfmeta.evaluation.exact_gp import ExactGP
 from tfmeta.evaluation.function_plots import plot_functions
 from tfmeta.evaluation.likelihood import score_likelihood
 from tfmeta.evaluation.plots import plot_curve, plot_episode
+from tfmeta.evaluation.rejection import score_rejection
 from tfmeta.evaluation.report import EvaluationReport
 from tfmeta.evaluation.scoring import evaluate_episodes, score_curve
 from tfmeta.evaluation.sequences import score_sequence
+from tfmeta.evaluation.zero_shot import score_zero_shot
 
 __all__ = [
     "EvaluationReport",
@@ -17,5 +19,7 @@ __all__ = [
     "plot_functions",
     "score_curve",
     "score_likelihood",
+    "score_rejection",
     "score_sequence",
+    "score_zero_shot",
 ]

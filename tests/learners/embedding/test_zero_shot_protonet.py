@@ -96,6 +96,14 @@ def test_descriptions_by_name_and_bad_ones():
         described(plain, {"dog": [1.0], "cat": [2.0], "cow": [3.0]})
     with pytest.raises(ValueError, match=r"Expected 2 descriptions, one a class\. Received: 3"):
         described(plain, np.zeros((3, 1)))
+    with pytest.raises(ValueError, match=r"Expected 2 descriptions.*Received: 1, of \['cow'\]"):
+        described(plain, {"cow": [3.0]})
+    with pytest.raises(ValueError, match=r"as numbers\. Received: text, 'a small tiger'.*tokens"):
+        described(plain, {"cat": "a small tiger", "dog": "a tame wolf"})
+    with pytest.raises(ValueError, match=r"of one shape\. Received: shapes \[\(1,\), \(2,\)\]"):
+        described(plain, {"cat": [1.0], "dog": [1.0, 2.0]})
+    data = described(plain, {"ids": np.array([[4], [5]]), "mask": np.ones((2, 1))})
+    np.testing.assert_array_equal(data.x["description"]["ids"][:, 0], [4, 4, 5, 5])
 
 
 def test_bad_networks():
