@@ -2,6 +2,7 @@
 
 from tfmeta.evaluation.exact_gp import ExactGP
 from tfmeta.evaluation.function_plots import plot_functions
+from tfmeta.evaluation.gate_plots import plot_gates
 from tfmeta.evaluation.likelihood import score_likelihood
 from tfmeta.evaluation.plots import plot_curve, plot_episode
 from tfmeta.evaluation.rejection import score_rejection
@@ -17,6 +18,7 @@ __all__ = [
     "plot_curve",
     "plot_episode",
     "plot_functions",
+    "plot_gates",
     "score_curve",
     "score_likelihood",
     "score_rejection",

@@ -57,7 +57,10 @@ def gradient_steps(
         loss, gradients, state = gradients_at(t, weights, state)
         if first_order:
             gradients = [tf.stop_gradient(g) for g in gradients]
-        weights, slots = rule.update(gradients, weights, slots, t)
+        more = {}
+        if rule.takes_loss:
+            more["loss"] = tf.stop_gradient(loss) if first_order else loss
+        weights, slots = rule.update(gradients, weights, slots, t, **more)
         return list(weights), slots, state, loss
 
     slots = rule.init(weights)

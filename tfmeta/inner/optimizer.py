@@ -22,12 +22,17 @@ class RuleOptimizer(keras.optimizers.Optimizer):
         **kwargs: as in `keras.optimizers.Optimizer`.
 
     Raises:
-        ValueError: `rule` is no `Rule`.
+        ValueError: `rule` is no `Rule`, or one that takes the loss.
     """
 
     def __init__(self, rule, learning_rate=1.0, name="rule_optimizer", **kwargs):
         if not isinstance(rule, Rule):
             raise ValueError(f"Expected a tfmeta.inner.Rule. Received: {type(rule).__name__}.")
+        if rule.takes_loss:
+            raise ValueError(
+                "Expected a rule that goes by gradients, which is all that Keras gives an "
+                f"optimizer. Received: {type(rule).__name__}, which takes the loss, too."
+            )
         super().__init__(learning_rate=learning_rate, name=name, **kwargs)
         self.rule = rule
         self._slots = []

@@ -42,6 +42,9 @@ class Rule(Learned):
                 return [w - self.rate * m for w, m in zip(weights, slots)], slots
     """
 
+    #: True if `update` also takes the support loss, a scalar: `loss=`.
+    takes_loss = False
+
     def make(self, weights):
         """Make what is learned.
 

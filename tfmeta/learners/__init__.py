@@ -28,6 +28,7 @@ from tfmeta.learners.embedding.tim import TIM
 from tfmeta.learners.embedding.zero_shot_protonet import ZeroShotProtoNet
 from tfmeta.learners.generated.cnaps import CNAPs
 from tfmeta.learners.generated.hypernetwork import Hypernetwork
+from tfmeta.learners.generated.leo import LEO
 from tfmeta.learners.gradient.alfa import ALFA
 from tfmeta.learners.gradient.anil import ANIL
 from tfmeta.learners.gradient.base import GradientLearner
@@ -35,10 +36,13 @@ from tfmeta.learners.gradient.boil import BOIL
 from tfmeta.learners.gradient.cavia import CAVIA
 from tfmeta.learners.gradient.finetune import Finetune
 from tfmeta.learners.gradient.implicit_maml import ImplicitMAML
+from tfmeta.learners.gradient.learned_loss import LearnedLoss
+from tfmeta.learners.gradient.lstm_meta_learner import LSTMMetaLearner
 from tfmeta.learners.gradient.maml import MAML
 from tfmeta.learners.gradient.maml_plus_plus import MAMLPlusPlus
 from tfmeta.learners.gradient.meta_curvature import MetaCurvature
 from tfmeta.learners.gradient.meta_sgd import MetaSGD
+from tfmeta.learners.gradient.mmaml import MMAML
 from tfmeta.learners.gradient.parameter_memory import ParameterMemory
 from tfmeta.learners.gradient.proto_maml import ProtoMAML
 from tfmeta.learners.gradient.reptile import Reptile

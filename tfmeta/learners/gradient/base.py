@@ -92,13 +92,14 @@ class GradientLearner(MetaModel):
     def ready(self):
         checks.check_evaluation_steps(self.evaluation_steps, self.most_steps)
         if self.built:
-            self._make_parameters()
+            self.make_parameters()
 
     def build(self, input_shape):
         super().build(input_shape)
-        self._make_parameters()
+        self.make_parameters()
 
-    def _make_parameters(self):
+    def make_parameters(self):
+        """Make what is learned besides the network's weights, which are there; once."""
         if self.rule is not None:
             return
         self.adapted_part.positions(self)  # says at once what cannot be adapted
@@ -140,14 +141,15 @@ class GradientLearner(MetaModel):
 
     # Weights, and what is learned besides.
 
-    def _learned_parts(self):
+    def learned_parts(self):
+        """The layers that hold what is learned besides the network's weights, a list."""
         parts = (self.rule, self.adapted_part)
         return [part for part in parts if isinstance(part, keras.layers.Layer)]
 
     @property
     def meta_parameters(self):
         """`MetaParameters` that are learned besides the network's weights, or None."""
-        parts = self._learned_parts()
+        parts = self.learned_parts()
         found = MetaParameters(
             [v for part in parts for v in part.trainable_variables],
             [v for part in parts for v in part.non_trainable_variables],
@@ -156,7 +158,7 @@ class GradientLearner(MetaModel):
 
     def parameters_besides(self):
         """Those of them that gradients reach, a list of variables."""
-        return [v for part in self._learned_parts() for v in part.trainable_variables]
+        return [v for part in self.learned_parts() for v in part.trainable_variables]
 
     def network_weights(self):
         """The network's trainable variables, without what the learner learns besides."""
@@ -229,6 +231,10 @@ class GradientLearner(MetaModel):
             Tensors in the place of the network's `non_trainable_variables`.
         """
         return inner_loop.support_statistics(self, weights, state, support, training)
+
+    def inner_loss(self, examples, outputs, weights, step):
+        """The loss of rows that an inner step descends, on the weights before it: a scalar."""
+        return self.task_loss(examples, outputs)
 
     def is_transductive(self):
         # It is BatchNormalization that looks at the other query examples.
@@ -315,7 +321,8 @@ class GradientLearner(MetaModel):
             "inner_steps": hp.Int("inner_steps", 1, max(5, 2 * steps), default=steps),
         }
         if cls.takes_first_order:
-            space["first_order"] = hp.Boolean("first_order")
+            default = saving.default_argument(cls, "first_order")
+            space["first_order"] = hp.Boolean("first_order", default=default)
         return super().search_space(hp) | space
 
 

@@ -87,7 +87,9 @@ def _support_loss(learner, support, training):
         with _reading(learner, parameters):
             current = learner.adapted_part.place(learner, weights, fast, t)
         outputs, state = learner.run_network(current, state, rows.x, training, True)
-        return learner.task_loss(rows, outputs), (weights, parameters, state)
+        with _reading(learner, parameters):
+            loss = learner.inner_loss(rows, outputs, current, t)
+        return loss, (weights, parameters, state)
 
     return support_loss
 
@@ -106,15 +108,16 @@ class _Handed:
 
     def __init__(self, learner):
         self.learner = learner
+        self.takes_loss = learner.rule.takes_loss
 
     def init(self, weights):
         parameters = [tf.convert_to_tensor(v) for v in self.learner.parameters_besides()]
         return of_each_task(self.learner.rule.init(weights), like=weights[0]), parameters
 
-    def update(self, gradients, weights, slots, step):
+    def update(self, gradients, weights, slots, step, **loss):
         slots, parameters = slots
         with _reading(self.learner, parameters):
-            weights, slots = self.learner.rule.update(gradients, weights, slots, step)
+            weights, slots = self.learner.rule.update(gradients, weights, slots, step, **loss)
         return self._constrained(weights), (slots, parameters)
 
     def _constrained(self, weights):
