@@ -104,7 +104,7 @@ def test_bad_input(episodes):
     trains = compiled(LEO(tfmeta.networks.mlp((4, 4, 1), 5), **SMALL), tasks.CROSSENTROPY)
     with pytest.raises(ValueError, match=r"Expected a frozen network.*6 trainable weights"):
         trains.prepare(tasks.dataset(episodes, 1))
-    with pytest.raises(ValueError, match="Expected a built network. Received: none"):
+    with pytest.raises(ValueError, match=r"Expected a built network. Received: none"):
         LEO(None)
     for arguments, message in (
         ({"latent_size": 0}, r"Expected latent_size .* at least 1"),
