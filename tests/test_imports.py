@@ -32,6 +32,7 @@ ALLOWED = {
     "distribution": VALUES | {"ops"},
     "evaluation": VALUES | {"backend", "ops", "inner", "engine", "learners"},
     "callbacks": VALUES | {"backend", "ops", "inner", "engine", "learners", "evaluation"},
+    "serving": VALUES | {"backend", "ops", "inner", "engine", "learners", "evaluation"},
     "tuning": VALUES | {"backend", "ops", "inner", "engine", "learners", "evaluation"},
 }
 

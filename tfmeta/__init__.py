@@ -1,6 +1,17 @@
 """Meta-learning for TensorFlow and Keras."""
 
-from tfmeta import callbacks, datasets, episodes, evaluation, inner, learners, networks, ops, tuning
+from tfmeta import (
+    callbacks,
+    datasets,
+    episodes,
+    evaluation,
+    inner,
+    learners,
+    networks,
+    ops,
+    serving,
+    tuning,
+)
 from tfmeta.engine.meta_model import MetaModel
 from tfmeta.engine.task import TaskResult
 from tfmeta.types import ClassDataset, Episode, Examples
@@ -21,5 +32,6 @@ __all__ = [
     "learners",
     "networks",
     "ops",
+    "serving",
     "tuning",
 ]

@@ -10,6 +10,7 @@ import tasks
 from conformance import catalogue
 
 import tfmeta
+from tfmeta import serving
 
 ALONE = pathlib.Path(__file__).with_name("tensorflow_alone.py")
 # A kind each: gradient steps with BatchNormalization, a metric, a sequence, a neural process.
@@ -26,6 +27,7 @@ def check(names, folder):
         some = tfmeta.Examples(*[t[::2] for t in support])  # a row a class, of pictures
         like = {"like": support} if name == "R2D2" else {}  # its targets are of any width
         learner.export(folder / name, **like)
+        serving.load(folder / name)  # nothing in it that a stranger's file may not hold
         second = {"x_2": some.x, "y_2": some.y}
         np.savez(folder / f"{name}.npz", x=support.x, y=support.y, query=query.x, **second)
         for end, task in (("", support), ("_2", some)):

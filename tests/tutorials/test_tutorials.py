@@ -43,6 +43,9 @@ def options_for(tutorial):
         pytest.importorskip("keras_tuner")
         pytest.importorskip("tensorboard", reason="keras-tuner imports it in every trial")
         return ["--trials", "1", "--grid", "1"]
+    if tutorial.stem == "14_serve":
+        pytest.importorskip("flask")
+        pytest.importorskip("waitress")
     if tutorial.stem != "03_omniglot":
         return []
     data_dir = os.environ.get("TFMETA_TFDS_DIR")
@@ -94,9 +97,10 @@ def test_images_of_a_folder_of_ones_own(tmp_path):
     assert not (tmp_path / "letters").exists()
 
 
-def test_the_six_tutorials():
+def test_every_tutorial_has_a_number_of_its_own():
     numbers = [int(path.stem[:2]) for path in TUTORIALS]
-    assert numbers == list(range(1, len(numbers) + 1))
+    assert len(set(numbers)) == len(numbers)
+    assert numbers[0] == 1
 
 
 @by_name

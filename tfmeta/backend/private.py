@@ -43,6 +43,13 @@ def writes_hdf5():
     return keras_state is not None and bool(keras_state("use_legacy_config"))
 
 
+def read_saved_model(content):
+    """The bytes of a `saved_model.pb` as the message that it is: a look without loading it."""
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    return SavedModel.FromString(content)
+
+
 def missing():
     """Names that tasks are batched with and that this TensorFlow lacks, a list."""
     names = {"vectorize": vectorize, "converters": converters, "stop_recording": stop_recording}
