@@ -8,7 +8,7 @@ goes on where it was: finished trainings lie in outputs/accuracy/ and are made a
 settings changed (`benchmarks.methods`). All methods of a case are scored on the same test
 episodes; the interval is that of the mean over episodes of scores that are means over the seeds,
 and the difference from MAML is paired. Writes benchmarks/results/accuracy.json and .png: a part of
-the comparison replaces its own rows alone, and none that has more seeds. About three hours on 2
+the comparison replaces its own rows alone, and none that has more seeds. Hours on 2
 cores. Omniglot is not among the cases by default: an hour for each of five trainings
 (`--cases omniglot-1 --seeds 0`), and tensorflow-datasets fetches it (TFDS_DATA_DIR).
 """
@@ -156,7 +156,9 @@ def mean_and_interval(scores):
 
 def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--cases", help=f"some of: {','.join(CASES)}; all but the last by default")
+    parser.add_argument(
+        "--cases", help=f"some of: {','.join(CASES)}; all but omniglot-1 by default"
+    )
     parser.add_argument("--methods", help=f"some of: {'; '.join(METHODS)}, separated by ;")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--workers", type=int, default=2)

@@ -1,10 +1,25 @@
 """The table and the plot of `python -m benchmarks.accuracy`."""
 
-from benchmarks.methods import CASES
+from benchmarks.methods import CASES, FREQUENCIES
+from tools.write_tables import markdown
+
+#: The ADKL paper's table (arXiv:1905.12131): errors at 5, 10 and 20 shots, by the names here.
+PUBLISHED = {
+    "MAML, 5 steps": (2.896, 1.634, 0.901),
+    "BayesianMAML": (2.042, 1.371, 0.844),
+    "ProtoMAML": (2.044, 1.369, 0.846),
+    "CNP": (1.616, 0.392, 0.117),
+    "ALPaCA": (3.587, 0.800, 0.127),  # there "learned basis"
+    "R2D2": (1.002, 0.073, 0.009),
+    "ADKL": (0.867, 0.061, 0.005),  # kernel ridge regression; with a Gaussian process behind it
+}
 
 COLUMNS = (
     "method", "score", "seeds", "minus MAML", "tasks/s", "first step", "peak memory", "training"
 )  # fmt: skip
+
+#: At the same shots, by `benchmarks.frequencies.best_linear` with 3,000 draws.
+BEST_LINEAR = (1.059, 0.121, 0.009)
 
 
 def is_accuracy(case):
@@ -42,6 +57,27 @@ def table(case, methods):
     lines = [f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"]
     lines += [f"| {' | '.join(row)} |" for row in rows(case, methods)]
     return "\n".join(lines)
+
+
+def frequency_table(results):
+    """Markdown: errors at 5, 10 and 20 shots, here and in the paper, the best first."""
+    found = {case: results.get(case, {"methods": {}})["methods"] for case in FREQUENCIES}
+    names = {name: None for methods in found.values() for name in methods} | PUBLISHED
+
+    def scores(name):
+        return [methods[name]["score"] if name in methods else None for methods in found.values()]
+
+    def order(name):
+        here = [score[0] for score in scores(name) if score is not None]
+        return (not here, here[-1] if here else PUBLISHED[name][-1])
+
+    def cells(name):
+        here = ["-" if s is None else f"{s[0]:.3f} ± {s[1]:.3f}" for s in scores(name)]
+        return name, *here, " / ".join(f"{v:.3f}" for v in PUBLISHED.get(name, ())) or "-"
+
+    columns = ("method", *(f"{shots} shots" for shots in FREQUENCIES.values()), "published")
+    best = ("best linear predictor", *(f"{error:.3f}" for error in BEST_LINEAR), "-")
+    return markdown(columns, [best, *map(cells, sorted(names, key=order))])
 
 
 def plot(results, path):

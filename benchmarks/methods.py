@@ -13,11 +13,12 @@ class Case:
 
     Attributes:
         family: "sinusoid" (regression, MLP 40-40), "modes" (the same of sinusoids and lines),
-            "glyphs" or "omniglot" (5-way, four strided convolutions).
+            "frequency" (`benchmarks.frequencies`, MLP 40-40-40), "glyphs" or "omniglot" (5-way,
+            four strided convolutions), "described" (glyphs, each class with its printed picture).
         shots, queries: support and query examples (a class) in training.
         tasks: of a meta-batch.
         steps: outer steps; pretraining takes passes over the base classes instead.
-        outer_rate: of Adam; on pictures it falls to zero along a cosine.
+        outer_rate: of Adam; it falls to zero along a cosine, but not in "sinusoid" and "modes".
         validation, test: number of episodes.
     """
 
@@ -35,11 +36,14 @@ class Case:
 
     @property
     def is_regression(self):
-        return self.family in ("sinusoid", "modes")
+        return self.family in ("sinusoid", "modes", "frequency")
 
 
 SINUSOID = Case("sinusoid", 10, 10, tasks=25, steps=10_000, outer_rate=1e-3)
 GLYPHS = Case("glyphs", 1, 3, tasks=8, steps=500, outer_rate=2e-3)
+FREQUENCY = Case("frequency", 10, 10, tasks=25, steps=30_000, outer_rate=3e-3, test=1250)
+#: Case -> shots: the table of the ADKL paper, one for all families of methods.
+FREQUENCIES = {f"frequency-{shots}": shots for shots in (5, 10, 20)}
 
 CASES = {
     "sinusoid": SINUSOID,
@@ -49,6 +53,9 @@ CASES = {
     "modes": dataclasses.replace(SINUSOID, family="modes"),
     # The protocol of CAVIA's authors.
     "sinusoid-long": dataclasses.replace(SINUSOID, steps=50_000),
+    # Test classes known by a description alone: for zero-shot methods.
+    "glyphs-described": dataclasses.replace(GLYPHS, family="described"),
+    **{n: dataclasses.replace(FREQUENCY, shots=shots) for n, shots in FREQUENCIES.items()},
     # An hour of CPU for each method, and data to fetch: only where it is asked for.
     "omniglot-1": dataclasses.replace(GLYPHS, family="omniglot", outer_rate=1e-3, filters=64),
 }
@@ -64,10 +71,13 @@ class Method:
         sinusoid, glyphs: arguments of the learner.
         more: case -> arguments in the place of these, or where there are none.
         pretrained: True trains a classifier of the base classes by ordinary `fit`.
+        meta_trained: True trains on episodes after that pretraining, too.
         outer: in the place of Adam, ("SGD", rate).
         omniglot: arguments, and outer steps (passes, where pretrained): of about an hour of CPU.
         network: what the learner is given: "outputs", the case's network with its outputs,
-            "embedding", that without them, or "none" for learners that make all of their layers.
+            "embedding", that without them, "two embeddings", of examples and of descriptions, or
+            "none" for learners that make all of their layers.
+        frequency: arguments in the cases of `FREQUENCIES`.
     """
 
     learner: str
@@ -78,11 +88,13 @@ class Method:
     outer: tuple | None = None
     omniglot: tuple = (None, 0)
     network: str = "outputs"
+    meta_trained: bool = False
+    frequency: dict | None = None
 
     def arguments(self, name):
         """Those of the learner in a case, None if it has no part in it."""
         of_all = {"sinusoid": self.sinusoid, "glyphs-1": self.glyphs, "glyphs-5": self.glyphs}
-        of_all["omniglot-1"] = self.omniglot[0]
+        of_all |= {"omniglot-1": self.omniglot[0]} | dict.fromkeys(FREQUENCIES, self.frequency)
         return self.more.get(name, of_all.get(name))
 
     def case(self, name):
@@ -108,7 +120,7 @@ LONG_PLUS_PLUS = PLUS_PLUS | {"multi_step_loss_steps": 1500}
 METHODS = {
     "MAML": Method("MAML", SLOW, GLYPH, LONG),
     "FOMAML": Method("MAML", SLOW | {"first_order": True}, GLYPH | {"first_order": True}),
-    "MAML, 5 steps": Method("MAML", FIVE, _rate(0.2, 5), {"modes": FIVE}),
+    "MAML, 5 steps": Method("MAML", FIVE, _rate(0.2, 5), {"modes": FIVE}, frequency=FIVE),
     # Learned rates grow on the sinusoid until the inner loop diverges, clipped or not. Moving
     # statistics of each step are worse on glyphs than those of the support set.
     "MAML++": Method(
@@ -120,14 +132,14 @@ METHODS = {
     "MAML++, from 1.0": Method("MAMLPlusPlus", more={"glyphs-1": _rate(1.0, 5, **PLUS_PLUS)}),
     "MetaSGD": Method("MetaSGD", SLOW, _rate(0.4)),
     "MetaCurvature": Method("MetaCurvature", SLOW, GLYPH),
-    "ALFA": Method("ALFA", FIVE, _rate(0.1, 5)),
+    "ALFA": Method("ALFA", FIVE, _rate(0.1, 5), frequency=FIVE),
     "ANIL": Method(
         "ANIL", _rate(0.1), _rate(3.0, 5), {"glyphs-5": _rate(1.0, 5, evaluation_steps=10)}
     ),
     "BOIL": Method("BOIL", SLOW, GLYPH),
     "CAVIA": Method(
         "CAVIA", _rate(1.0), _rate(1.0, 2, context_size=100, context_layers=NORMS),
-        {"sinusoid-long": _rate(1.0)},
+        {"sinusoid-long": _rate(1.0)}, frequency=_rate(1.0, 5, context_size=20),
     ),
     "iMAML": Method("ImplicitMAML", _rate(0.05, 16), _rate(0.3, 8, regularization=0.5)),
     "Reptile": Method(
@@ -158,6 +170,7 @@ METHODS = {
         "MatchingNet", glyphs={"full_context": True}, network="embedding"
     ),
     "RelationNet": Method("RelationNet", glyphs={"ways": 5}, network="embedding"),
+    "R2D2": Method("R2D2", {}, {"scale": 10.0}, network="embedding", frequency={}),
     "LRD2": Method("LRD2", glyphs={"scale": 10.0}, network="embedding"),
     "MetaOptNet": Method("MetaOptNet", glyphs={"scale": 10.0}, network="embedding"),
     "MetaOptNet, ridge": Method(
@@ -166,19 +179,33 @@ METHODS = {
     "FEAT": Method("FEAT", glyphs={}, network="embedding"),
     "SimpleCNAPS": Method("SimpleCNAPS", glyphs={}, network="embedding"),
     "ProtoMAML": Method("ProtoMAML", glyphs=_rate(0.05), network="embedding"),
-    "CNP": Method("CNP", {}, more={"modes": {}}, network="none"),
-    "LatentNP": Method("LatentNP", {}, more={"modes": {}}, network="none"),
-    "AttentiveNP": Method("AttentiveNP", {}, more={"modes": {}}, network="none"),
-    "ConvCNP": Method("ConvCNP", {}, more={"modes": {}}, network="none"),
-    "TNP": Method("TNP", {}, more={"modes": {}}, network="none"),
-    "Hypernetwork": Method("Hypernetwork", {}, {}, {"modes": {}}),
+    "CNAPs": Method("CNAPs", glyphs={}, pretrained=True, meta_trained=True, network="embedding"),
+    "CNAPs, Mahalanobis": Method(
+        "CNAPs", glyphs={"head": "mahalanobis"}, pretrained=True, meta_trained=True,
+        network="embedding",
+    ),
+    "ZeroShotProtoNet": Method(
+        "ZeroShotProtoNet", more={"glyphs-described": {}}, network="two embeddings"
+    ),
+    "ZeroShotProtoNet, pretrained": Method(
+        "ZeroShotProtoNet", more={"glyphs-described": {}}, pretrained=True, meta_trained=True,
+        network="two embeddings",
+    ),
+    "CNP": Method(
+        "CNP", {}, more={"modes": {}}, network="none", frequency={"minimum_scale": 0.01}
+    ),
+    "LatentNP": Method("LatentNP", {}, more={"modes": {}}, network="none", frequency={}),
+    "AttentiveNP": Method("AttentiveNP", {}, more={"modes": {}}, network="none", frequency={}),
+    "ConvCNP": Method("ConvCNP", {}, more={"modes": {}}, network="none", frequency={}),
+    "TNP": Method("TNP", {}, more={"modes": {}}, network="none", frequency={}),
+    "Hypernetwork": Method("Hypernetwork", {}, {}, {"modes": {}}, frequency={}),
     "LSTM": Method("LSTMLearner", glyphs={}, network="embedding"),
     "MANN": Method("MANN", glyphs={}, network="embedding"),
     "SNAIL": Method("SNAIL", glyphs={}, network="embedding"),
     "InContextTransformer": Method("InContextTransformer", glyphs={}, network="embedding"),
-    "LSTM, curves": Method("LSTMLearner", {}, more={"modes": {}}, network="none"),
+    "LSTM, curves": Method("LSTMLearner", {}, more={"modes": {}}, network="none", frequency={}),
     "InContextTransformer, curves": Method(
-        "InContextTransformer", {}, more={"modes": {}}, network="none"
+        "InContextTransformer", {}, more={"modes": {}}, network="none", frequency={}
     ),
     "LabelPropagation": Method("LabelPropagation", glyphs={}, network="embedding"),
     "BD-CSPN": Method("BDCSPN", glyphs={}, pretrained=True),
@@ -198,6 +225,7 @@ def job_text(case, method):
     """What a stored result was made with: results of other settings are made anew."""
     method = METHODS[method]
     how = method.learner, method.pretrained, method.outer
+    how += ("meta_trained",) if method.meta_trained else ()
     return repr((method.case(case), how, sorted(method.arguments(case).items())))
 
 

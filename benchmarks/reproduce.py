@@ -140,7 +140,8 @@ def main():
     before = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     results = collected(options.folder, before)
     write_whole(RESULTS, json.dumps(results, indent=1) + "\n")
-    print(reproduce_report.table(ROWS, results))
+    shown = {options.row: ROWS[options.row]} if options.row else ROWS
+    print(reproduce_report.table(shown, results))
     reproduce_report.plot(ROWS, results, RESULTS.with_suffix(".png"))
 
 

@@ -11,6 +11,7 @@ import json
 import pathlib
 
 from benchmarks import accuracy_report, learners, reproduce, reproduce_report, speed_report
+from benchmarks.methods import FREQUENCIES
 from tools.write_tables import filled, markdown
 
 FOLDER = pathlib.Path(__file__).parent
@@ -22,7 +23,9 @@ def tables():
     found = {
         f"accuracy {case}": accuracy_report.table(case, result["methods"])
         for case, result in figures("accuracy").items()
+        if case not in FREQUENCIES
     }
+    found["frequencies"] = accuracy_report.frequency_table(figures("accuracy"))
     speed = figures("speed")
     for result in speed.values():
         if "contenders" in result:

@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 import tfmeta
+from benchmarks import frequencies
 from benchmarks.machine import memory
 from benchmarks.methods import METHODS, job_text
 
@@ -26,6 +27,8 @@ LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 def episodes(case, split, seed, count=None):
     """Episodes of a split; other splits have other classes, or other seeds."""
     training = split == "train"
+    if case.family == "frequency":
+        return frequencies.episodes(case, split, seed, count)
     shared = {"shots": case.shots, "meta_batch_size": case.tasks, "seed": seed, "count": count}
     if case.is_regression:
         sinusoid, line = tfmeta.episodes.sinusoid, tfmeta.episodes.line
@@ -39,6 +42,10 @@ def episodes(case, split, seed, count=None):
 
 def classes(family, split):
     """Labelled pictures; no class is in two splits."""
+    if family == "described":
+        printed = tfmeta.datasets.glyphs(split, variations=0)
+        first = printed.x[printed.starts]  # of each class: in the first font
+        return tfmeta.datasets.described(tfmeta.datasets.glyphs(split), first)
     return tfmeta.datasets.glyphs(split) if family == "glyphs" else omniglot()[split]
 
 
@@ -53,18 +60,24 @@ def omniglot():
 
 def network(case, outputs):
     if case.is_regression:
-        return tfmeta.networks.mlp((1,), 1)
+        hidden = (40, 40, 40) if case.family == "frequency" else (40, 40)
+        return tfmeta.networks.mlp((1,), None if outputs is None else 1, hidden)
     return tfmeta.networks.conv4(
         (28, 28, 1), outputs, filters=case.filters, norm="batch", downsample="stride"
     )
 
 
-def learner_of(case, method, arguments):
-    """A learner that trains on episodes, before it is compiled."""
+def learner_of(case, method, arguments, pretrained=None):
+    """A learner that trains on episodes, before it is compiled; on a network that is there."""
     cls = getattr(tfmeta.learners, method.learner)
     if method.network == "none":
         return cls(**arguments)
-    return cls(network(case, None if method.network == "embedding" else case.ways), **arguments)
+    given = pretrained or network(case, case.ways if method.network == "outputs" else None)
+    if cls.needs_pretraining:
+        given.trainable = False
+    if method.network == "two embeddings":
+        return cls(given, network(case, None), **arguments)
+    return cls(given, **arguments)
 
 
 class Watch(keras.callbacks.Callback):
@@ -75,6 +88,7 @@ class Watch(keras.callbacks.Callback):
         self.file = folder / "watch.json"
         self.validation = episodes(case, "validation", 500, case.validation)
         self.learner = self.base_classes = self.first = None
+        self.pretraining = 0.0  # seconds before the epochs
         self.epochs, self.curve = [], []
 
     def on_train_begin(self, logs=None):
@@ -93,7 +107,9 @@ class Watch(keras.callbacks.Callback):
         self.epochs.append(time.perf_counter() - self.began_epoch)
         self.center()
         found = self.learner.evaluate(self.validation, verbose=0, return_dict=True)
-        self.curve.append([sum(self.epochs), found.get("accuracy", found["loss"])])
+        self.curve.append(
+            [self.pretraining + sum(self.epochs), found.get("accuracy", found["loss"])]
+        )
         self.file.write_text(json.dumps([self.first, self.epochs, self.curve]))
 
     def center(self):
@@ -109,11 +125,12 @@ class Watch(keras.callbacks.Callback):
 
 def meta_train(case, method, arguments, seed, watch):
     """Train a learner on episodes."""
-    watch.learner = learner_of(case, method, arguments)
+    body = pretrained_network(case, seed, watch) if method.pretrained else None
+    watch.learner = learner_of(case, method, arguments, body)
     if method.outer is not None:
         kind, rate = method.outer
         optimizer = getattr(keras.optimizers, kind)(rate)
-    elif case.is_regression:
+    elif case.family in ("sinusoid", "modes"):
         optimizer = keras.optimizers.Adam(case.outer_rate)
     else:
         rate = keras.optimizers.schedules.CosineDecay(case.outer_rate, case.steps)
@@ -128,6 +145,29 @@ def meta_train(case, method, arguments, seed, watch):
         data, epochs=POINTS, steps_per_epoch=steps, callbacks=watch.callbacks(), verbose=2
     )
     return steps * case.tasks / float(np.median(watch.epochs[1:]))
+
+
+def pretrained_network(case, seed, watch):
+    """The network, trained to name the base classes; `watch.pretraining` are its seconds."""
+    folder, body = watch.file.parent, network(case, None)
+    weights, note = folder / "pretrained.weights.h5", folder / "pretraining.txt"
+    if not note.exists():
+        began, train = time.perf_counter(), classes(base_family(case), "train")
+        classifier = tfmeta.learners.Baseline(body).classifier(train.num_classes)
+        classifier.compile(keras.optimizers.Adam(1e-3), LOSS)
+        backup = keras.callbacks.BackupAndRestore(folder / "pretraining", delete_checkpoint=False)
+        data = tfmeta.datasets.labelled(train, seed=seed)
+        classifier.fit(data, epochs=case.pretraining_epochs, callbacks=[backup], verbose=2)
+        body.save_weights(weights)
+        note.write_text(repr(time.perf_counter() - began))
+    body.load_weights(weights)
+    watch.pretraining = float(note.read_text())
+    return body
+
+
+def base_family(case):
+    """The family whose classes a classifier is trained on, without descriptions."""
+    return "glyphs" if case.family == "described" else case.family
 
 
 def pretrain(case, method, arguments, seed, watch):
@@ -167,7 +207,7 @@ def main(name, method, seed, file):
     folder = unfinished(file, settings)
     watch = Watch(case, folder)
     before = memory(reset=True)["now"]
-    train = pretrain if method.pretrained else meta_train
+    train = pretrain if method.pretrained and not method.meta_trained else meta_train
     tasks_per_s = train(case, method, arguments, seed, watch)
     peak = memory()["peak"] - before
     test = episodes(case, "test", 1000, case.test)
@@ -177,7 +217,7 @@ def main(name, method, seed, file):
         "first_step_s": watch.first,
         "tasks_per_s": tasks_per_s,
         "peak_mib": peak / 2**20,
-        "train_s": sum(watch.epochs),
+        "train_s": watch.pretraining + sum(watch.epochs),
         "cores": len(os.sched_getaffinity(0)),
         "versions": {"tensorflow": tf.__version__, "keras": keras.__version__},
     }

@@ -1,6 +1,8 @@
 """`benchmarks.accuracy`: what is left to do, and what is said of what was done."""
 
 import contextlib
+import dataclasses
+import itertools
 import json
 import os
 import signal
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 
 import tfmeta
-from benchmarks import accuracy, accuracy_report, accuracy_results
+from benchmarks import accuracy, accuracy_report, accuracy_results, frequencies
 from benchmarks.methods import CASES, METHODS, job_text, jobs
 from benchmarks.workers import with_learner
 
@@ -38,11 +40,12 @@ def test_every_method_is_a_learner_with_its_arguments(method):
     cases = [case for case in CASES if entry.arguments(case) is not None]
     assert cases
     for case in cases:
-        if entry.pretrained:
+        if entry.pretrained and not entry.meta_trained:
             network = with_learner.network(CASES[case], None)
             getattr(tfmeta.learners, entry.learner)(network, **entry.arguments(case))
         else:
-            with_learner.learner_of(CASES[case], entry, entry.arguments(case))
+            body = with_learner.network(CASES[case], None) if entry.pretrained else None
+            with_learner.learner_of(CASES[case], entry, entry.arguments(case), body)
 
 
 def test_a_part_of_the_trainings_is_a_comparison():
@@ -215,6 +218,45 @@ def test_the_committed_results_are_of_todays_settings():
         assert not others, f"{case}: train {others} again, by python -m benchmarks.accuracy"
 
 
+def test_frequencies_are_a_table_with_the_papers_numbers():
+    rows = {
+        case: {"methods": {"R2D2": row(case, "R2D2", [0], error)}}
+        for case, error in (("frequency-5", 0.9), ("frequency-20", 0.01))
+    }
+    lines = accuracy_report.frequency_table(rows).splitlines()
+    assert lines[2] == "| best linear predictor | 1.059 | 0.121 | 0.009 | - |"
+    assert lines[3] == "| R2D2 | 0.900 ± 0.000 | - | 0.010 ± 0.000 | 1.002 / 0.073 / 0.009 |"
+    assert lines[4] == "| ADKL | - | - | - | 0.867 / 0.061 / 0.005 |"
+    published = {line.split(" | ")[0][2:] for line in lines[2:]}
+    assert published == {*accuracy_report.PUBLISHED, "best linear predictor"}
+    for shots, error in zip((5, 10, 20), accuracy_report.BEST_LINEAR, strict=True):
+        assert frequencies.best_linear(shots, 300) == pytest.approx(error, rel=0.1)
+
+
+def test_episodes_of_frequencies_are_of_so_many_tasks_with_points_drawn_anew():
+    case = dataclasses.replace(CASES["frequency-5"], tasks=3)
+    first, second = itertools.islice(with_learner.episodes(case, "train", 0), 2)
+    again = next(iter(with_learner.episodes(case, "train", 0)))
+    assert first.support.x.shape == (3, 5, 1)
+    assert first.query.y.shape == (3, 10, 1)
+    np.testing.assert_array_equal(first.support.x, again.support.x)
+    x, y = (part.numpy()[..., 0] for part in frequencies.training_points())
+    assert x.shape == (2812, 200)
+    rows = {value: row for row, values in enumerate(x) for value in values}
+    for episode in (first, second):
+        for task in range(3):
+            seen = np.concatenate([part.x[task, :, 0] for part in episode])
+            (number,) = {rows[value] for value in seen}
+            assert len(set(seen)) == 15  # no support point is a query point
+            places = [np.flatnonzero(x[number] == value)[0] for value in seen]
+            expected = np.concatenate([part.y[task, :, 0] for part in episode])
+            np.testing.assert_array_equal(y[number][places], expected)
+    assert not set(first.support.x.numpy().ravel()) & set(second.support.x.numpy().ravel())
+    amplitudes = np.abs(y).max(axis=1)
+    assert amplitudes.max() < 5.3
+    assert 2.3 < amplitudes.mean() < 2.8
+
+
 SMALL = CASES["glyphs-1"].__class__(
     "glyphs", 1, 3, tasks=2, steps=20, outer_rate=1e-3, validation=4, test=6, filters=4,
     pretraining_epochs=2,
@@ -222,17 +264,27 @@ SMALL = CASES["glyphs-1"].__class__(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["MAML", "SimpleShot", "pretrained, all weights", "ProtoNet"])
-def test_a_training(method, tmp_path, monkeypatch):
-    monkeypatch.setitem(CASES, "glyphs-1", SMALL)
-    with_learner.main("glyphs-1", method, 0, accuracy.file_of(tmp_path, ("glyphs-1", method, 0)))
-    scores, facts = accuracy.load(tmp_path, ("glyphs-1", method, 0))
+@pytest.mark.parametrize(
+    ("method", "case"),
+    [
+        ("MAML", "glyphs-1"), ("SimpleShot", "glyphs-1"), ("pretrained, all weights", "glyphs-1"),
+        ("ProtoNet", "glyphs-1"), ("CNAPs", "glyphs-1"),
+        ("ZeroShotProtoNet, pretrained", "glyphs-described"), ("R2D2", "frequency-5"),
+    ],
+)  # fmt: skip
+def test_a_training(method, case, tmp_path, monkeypatch):
+    monkeypatch.setitem(CASES, case, dataclasses.replace(SMALL, family=CASES[case].family))
+    with_learner.main(case, method, 0, accuracy.file_of(tmp_path, (case, method, 0)))
+    scores, facts = accuracy.load(tmp_path, (case, method, 0))
     assert scores.shape == (6,)
-    assert len(facts["curve"]) == (2 if METHODS[method].pretrained else 10)
+    passes = METHODS[method].pretrained and not METHODS[method].meta_trained
+    assert len(facts["curve"]) == (2 if passes else 10)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("method", "stop"), [("MAML", 4), ("MAML", 10), ("SimpleShot", 2)])
+@pytest.mark.parametrize(
+    ("method", "stop"), [("MAML", 4), ("MAML", 10), ("SimpleShot", 2), ("CNAPs", 3)]
+)
 def test_a_training_that_was_stopped_goes_on(method, stop, tmp_path, monkeypatch):
     monkeypatch.setitem(CASES, "glyphs-1", SMALL)
     scores = {}
