@@ -106,8 +106,11 @@ def _read_by_python(parts, rows):
     leaves = tf.nest.flatten(examples)
 
     def read(*rows):
-        found = [part.read(numbers) for numbers in rows for part in parts]
-        return [np.ascontiguousarray(leaf) for leaf in tf.nest.flatten(found)]
+        # All at once: what takes the place of a row must be none of the others.
+        ends = np.cumsum([numbers.size for numbers in rows])[:-1]
+        found = tf.nest.flatten([p.read(np.concatenate([*map(np.ravel, rows)])) for p in parts])
+        split = zip(*(np.split(leaf, ends) for leaf in found), strict=True)
+        return [np.ascontiguousarray(leaf) for each in split for leaf in each]
 
     flat = tf.numpy_function(read, rows, [tf.as_dtype(leaf.dtype) for leaf in leaves] * len(rows))
     flat, results = iter(flat), []

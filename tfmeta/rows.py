@@ -142,6 +142,14 @@ def as_rows(x):
     return Rows(x)
 
 
+def empty_rows(rows, shape, dtype):
+    """An array `[rows, *shape]`, not filled, in memory where TensorFlow can read it in place."""
+    size = rows * int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+    memory = np.empty(size + _ALIGNMENT, np.uint8)
+    skip = -memory.ctypes.data % _ALIGNMENT
+    return memory[skip : skip + size].view(dtype).reshape(rows, *shape)
+
+
 # The nests are walked here, not by tf.nest or keras.tree: to those a list is a nest, to a data
 # set an array; and this file loads neither.
 def map_parts(function, x):
@@ -163,10 +171,7 @@ def _aligned_copy(source, order):
     if source.dtype.kind in "OUS":
         return source[order]
     rows = len(source) if order is None else len(order)
-    size = rows * int(np.prod(source.shape[1:], dtype=np.int64)) * source.itemsize
-    memory = np.empty(size + _ALIGNMENT, np.uint8)
-    skip = -memory.ctypes.data % _ALIGNMENT
-    result = memory[skip : skip + size].view(source.dtype).reshape(rows, *source.shape[1:])
+    result = empty_rows(rows, source.shape[1:], source.dtype)
     if order is None:
         result[...] = source
     else:

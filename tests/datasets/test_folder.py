@@ -1,13 +1,16 @@
 """from_folder: folders and zip files of images."""
 
+import gc
 import io
 import os
 import sys
+import tracemalloc
 import zipfile
 
 import numpy as np
 import pytest
 
+from benchmarks.machine import memory
 from tfmeta.datasets import from_folder
 
 Image = pytest.importorskip("PIL.Image")
@@ -190,6 +193,59 @@ def test_zip_member_that_stays_inside(tmp_path):
         archive.writestr("a/../b/1.png", data.getvalue())
         archive.writestr("__MACOSX/b/1.png", b"left by macOS")
     assert from_folder(tmp_path / "odd.zip").class_names == ("b",)
+
+
+def test_pipes_are_no_images(folder):
+    os.mkfifo(folder / "a" / "3.png")
+    with pytest.raises(ValueError, match=r"images in files. Received: a/3.png, which is no file"):
+        from_folder(folder)
+
+
+def test_a_file_that_becomes_a_pipe_does_not_hang(folder):
+    dataset = from_folder(folder, in_memory=False)
+    (folder / "a" / "1.png").unlink()
+    os.mkfifo(folder / "a" / "1.png")
+    with pytest.raises(ValueError, match=r"Received: a/1.png, which is no file"):
+        dataset.x[0]
+
+
+@pytest.mark.parametrize("as_zip", [False, True])
+def test_a_file_that_is_too_large_is_not_read(folder, tmp_path, as_zip):
+    with open(folder / "a" / "3.png", "wb") as file:
+        file.truncate(200_000_000)
+    path = folder
+    if as_zip:
+        path = tmp_path / "bomb.zip"
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+            archive.write(folder / "a" / "3.png", "a/3.png")
+            archive.write(folder / "a" / "1.png", "a/1.png")
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=r"at most 128 MiB. Received: a/3.png of 191 MiB"):
+        from_folder(path)
+    assert tracemalloc.get_traced_memory()[1] < 2**24
+    tracemalloc.stop()
+
+
+def test_pictures_of_144_megapixels(tmp_path):
+    """Decoded at an eighth of the size where the format can, refused where it cannot."""
+    save(tmp_path / "a" / "1.png", picture(0, (12_000, 12_000), "1"))
+    with pytest.raises(ValueError, match=r"50 million pixels. Received: a/1.png of 144 million"):
+        from_folder(tmp_path, image_size=28)
+    (tmp_path / "a" / "1.png").unlink()
+    save(tmp_path / "a" / "1.jpg", picture(200, (12_000, 12_000)))
+    gc.collect()
+    before = memory(reset=True)["now"]
+    dataset = from_folder(tmp_path, image_size=28)
+    assert memory()["peak"] - before < 2**26
+    np.testing.assert_allclose(dataset.x[0, 5, 5], [200], atol=3)
+
+
+def test_a_large_jpeg_is_its_mean_over_areas(tmp_path):
+    smooth = np.add.outer(np.arange(400), np.arange(600)) // 4
+    save(tmp_path / "a" / "1.jpg", Image.fromarray(smooth.astype(np.uint8)), quality=95)
+    resized = from_folder(tmp_path, image_size=(20, 30)).x[0, ..., 0]
+    expected = smooth.reshape(20, 20, 30, 20).mean(axis=(1, 3))
+    np.testing.assert_allclose(resized, expected, atol=1.5)
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,21 @@ def test_shrinking_takes_the_mean_over_areas(fake):
     np.testing.assert_allclose(dataset.x, mean, atol=0.51)
 
 
+def test_cache(fake, tmp_path):
+    fake(IMAGES, LABELS, names=["ant", "bee", "cat"])
+    in_memory = from_tfds("pets", image_size=4)
+    for _ in range(2):
+        cached = from_tfds("pets", image_size=4, cache=tmp_path / "pets")
+        np.testing.assert_array_equal(cached.x, in_memory.x)
+        assert cached.class_names == in_memory.class_names
+    with pytest.raises(ValueError, match="split='train' and not 'test'"):
+        from_tfds("pets", "test", image_size=4, cache=tmp_path / "pets")
+    with pytest.raises(ValueError, match="label_key='label' and not 'id'"):
+        from_tfds("pets", image_size=4, label_key="id", cache=tmp_path / "pets")
+    numbered = from_tfds("pets", label_key="id", cache=tmp_path / "numbered")
+    np.testing.assert_array_equal(numbered.x, IMAGES)
+
+
 def test_enlarging(fake):
     fake(IMAGES, LABELS)
     assert from_tfds("pets", image_size=(16, 12)).example_shape == (16, 12, 3)

@@ -28,7 +28,7 @@ def from_arrays(x, labels, class_names=None):
         ValueError: the lengths differ, labels are not one integer or string a row, or
             there is not one name for each distinct label.
     """
-    x, labels = map_parts(_as_array, x), _checked_labels(labels)
+    x, labels = map_parts(_as_array, x), checked_labels(labels)
     is_scalar = getattr(x, "ndim", 1) == 0
     if is_scalar or count_rows(x) != len(labels):
         raise ValueError(
@@ -75,7 +75,7 @@ def _names_of(distinct, class_names):
     return list(class_names)
 
 
-def _checked_labels(labels):
+def checked_labels(labels):
     """Labels as a 1-D array of integers or str."""
     labels = np.asarray(labels)
     if labels.ndim == 2 and labels.shape[1] == 1:

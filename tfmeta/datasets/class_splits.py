@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 
+from tfmeta.rows import Rows
 from tfmeta.types import ClassDataset, check_class_dataset
 
 
@@ -92,7 +93,7 @@ def rotated_classes(dataset):
     """
     check_class_dataset(dataset)
     shape = dataset.example_shape
-    if not isinstance(dataset.x, np.ndarray):
+    if not isinstance(dataset.rows, Rows) or not isinstance(dataset.rows.example, np.ndarray):
         raise ValueError(
             "Expected square images, one array of shape (examples, H, H, channels). Received: a "
             f"nest, examples of shape {shape}. Turn the pictures before from_arrays."
@@ -102,9 +103,9 @@ def rotated_classes(dataset):
             f"Expected square images, examples of shape (H, H, channels). Received: {shape}. "
             "Pass image_size=(H, H) when the images are loaded."
         )
-    turns, classes = range(4), dataset.num_classes
+    turns, classes, x = range(4), dataset.num_classes, np.asarray(dataset.x)
     return ClassDataset(
-        np.concatenate([np.rot90(dataset.x, turn, axes=(1, 2)) for turn in turns]),
+        np.concatenate([np.rot90(x, turn, axes=(1, 2)) for turn in turns]),
         np.concatenate([dataset.class_ids + turn * classes for turn in turns]),
         [f"{name}@{90 * turn}" if turn else name for turn in turns for name in dataset.class_names],
     )

@@ -1,9 +1,15 @@
 """Image files to arrays, with pillow."""
 
-import concurrent.futures
+import contextlib
 import io
+import threading
 
 import numpy as np
+
+# Pixels of one picture, once decoded: 150 MB in colour.
+MOST_PIXELS = 50_000_000
+_FEW_PIXELS = 4_000_000  # pictures of more are decoded one at a time
+_one_at_a_time = threading.Lock()
 
 
 def image_module():
@@ -44,41 +50,6 @@ def checked_channels(channels):
     return channels
 
 
-def decode_all(read, names, image_size=None, channels=None):
-    """Decodes many images in a thread pool.
-
-    Args:
-        read: function from a name to the bytes of that file.
-        names: list of str.
-        image_size: (height, width) or None.
-        channels: 1, 3 or None.
-
-    Returns:
-        list of uint8 arrays `[height, width, channels]`, in the order of `names`.
-    """
-    image_module()
-
-    def work(name):
-        return decode(read(name), name, image_size, channels)
-
-    progress = None
-    if len(names) > 2000:
-        import keras
-
-        progress = keras.utils.Progbar(len(names), unit_name="image")
-    images = []
-    # Not `with`: after a broken image, the ones still waiting are not worth decoding.
-    pool = concurrent.futures.ThreadPoolExecutor()
-    try:
-        for image in pool.map(work, names):
-            images.append(image)
-            if progress and (len(images) % 500 == 0 or len(images) == len(names)):
-                progress.update(len(images))
-    finally:
-        pool.shutdown(cancel_futures=True)
-    return images
-
-
 def decode(data, name, image_size=None, channels=None):
     """One image file as uint8 `[height, width, channels]`.
 
@@ -89,17 +60,41 @@ def decode(data, name, image_size=None, channels=None):
         channels: 1, 3, or None for 1 when the image is grey and 3 when it has colours.
 
     Raises:
-        ValueError: the image cannot be decoded.
+        ValueError: the image cannot be decoded, or has too many pixels.
     """
     image_class = image_module()
     try:
         with image_class.open(io.BytesIO(data)) as image:
-            image = _plain(image, image_class)
+            if image_size is not None:
+                # JPEG can be decoded at 1/2, 1/4 or 1/8; twice the size leaves the mean over areas
+                # something to do, and a picture on its side is turned later.
+                image.draft(None, (2 * max(image_size),) * 2)
+            pixels = image.width * image.height
+            if pixels > MOST_PIXELS:
+                raise _TooLarge(pixels)
+            with contextlib.nullcontext() if pixels <= _FEW_PIXELS else _one_at_a_time:
+                return _finished(image, image_size, channels)
+    except _TooLarge as error:
+        raise ValueError(
+            f"Expected pictures of at most {MOST_PIXELS / 1e6:.0f} million pixels. Received: {name}"
+            f" of {error.args[0] / 1e6:.0f} million. Shrink it; a JPEG may be larger, where a small"
+            " image_size is given."
+        ) from None
     except Exception as error:  # pillow raises many kinds for a broken file
         raise ValueError(
             f"Expected an image that pillow can read. Received: {name} ({error}). "
             "Repair or remove this file."
         ) from error
+
+
+class _TooLarge(Exception):
+    pass
+
+
+def _finished(image, image_size, channels):
+    """An opened image as an array, in the size and channels wanted."""
+    image_class = image_module()
+    image = _plain(image, image_class)
     if channels is not None:
         image = image.convert("L" if channels == 1 else "RGB")
     if image_size is not None and image.size != image_size[::-1]:

@@ -1,19 +1,21 @@
 """A folder or zip file of images as a `ClassDataset`."""
 
 import os
-import posixpath
-import re
-import threading
-import zipfile
+import warnings
 
 import numpy as np
 
+from tfmeta.arguments import check_flag
 from tfmeta.datasets.arrays import from_arrays
-from tfmeta.datasets.decode import checked_channels, checked_size, decode_all
-from tfmeta.datasets.image_files import folders_of, is_image, warn_of_passed_over
+from tfmeta.datasets.cache import cached, progress_bar
+from tfmeta.datasets.decode import checked_channels, checked_size
+from tfmeta.datasets.image_files import warn_of_passed_over
+from tfmeta.datasets.image_sources import InFolder, InZip, class_of
+from tfmeta.datasets.pictures import Pictures
+from tfmeta.rows import empty_rows
 
 
-def from_folder(path, image_size=None, channels=None):
+def from_folder(path, image_size=None, channels=None, cache=None, in_memory=True, on_error="raise"):
     """Reads images from a folder in which each sub-folder is a class.
 
     The class of an image is the folder that directly holds it, named by its path inside
@@ -23,12 +25,24 @@ def from_folder(path, image_size=None, channels=None):
     images beside these, and folders without an image are passed over with a warning that names
     them; hidden files are without one.
 
+    A JPEG that is much larger than `image_size` is decoded at a half, a quarter or an eighth of its
+    size. Files of more than 128 MiB are refused, and pictures of more than 50 million pixels.
+
     Args:
-        path: a folder, or a .zip file, which is read in memory and never extracted.
+        path: a folder, or a .zip file, which is never extracted.
         image_size: (height, width), or one integer for both; images are resized (antialiased).
             None keeps them as they are, which needs images of one size.
         channels: 1 (grey) or 3 (RGB). None keeps what the images have, which must agree.
             Transparent parts become white.
+        cache: a folder of its own, for what memory does not hold: the images are written there,
+            decoded and resized, once, and read from there when an episode needs them. It is made
+            where it is not; made further, where that was stopped; and refused where it is of
+            other images, or of another size. Nothing in it can run code.
+        in_memory: False decodes an image each time that an episode needs it: without a cache this
+            is slow, and needs no room.
+        on_error: what to do with an image that cannot be read: "raise" an error that names it, or
+            "skip" it, with a warning that counts them. Where `in_memory` is False, another image of
+            its class takes its place; `dataset.x.source.skipped` names them.
 
     Returns:
         `ClassDataset` with x uint8 `[rows, height, width, channels]`.
@@ -36,153 +50,94 @@ def from_folder(path, image_size=None, channels=None):
     Raises:
         FileNotFoundError: `path` does not exist, or an image in it is a link to nowhere.
         PermissionError: a folder may not be read.
+        OSError: there is no room for the cache.
         ValueError: `path` is neither a folder nor a zip file, holds no class, or an image is
-            broken or differs in size or channels; a folder is called like an image; or a zip
-            member would lie outside, or is there twice.
+            broken, too large, or differs in size or channels; a folder is called like an image; a
+            zip member would lie outside, or is there twice; or the cache is of something else.
         ImportError: pillow is missing: `pip install tfmeta[images]`.
     """
     path = os.fspath(path)
     image_size, channels = checked_size(image_size), checked_channels(channels)
+    _check_how(cache, check_flag("in_memory", in_memory), on_error)
     if not os.path.exists(path):
         raise FileNotFoundError(f"Expected a folder or a zip file. Received: {path} (not found).")
-    if os.path.isdir(path):
-        names, others, folders = _names_in_folder(path)
-        classes = _classes_of(names, path)
-        warn_of_passed_over(path, others, folders)
-        images = decode_all(lambda name: _read_file(path, name), names, image_size, channels)
-    else:
-        images, classes, names = _from_zip(path, image_size, channels)
-    return from_arrays(_stack(images, names), classes)
+    files = InFolder(path) if os.path.isdir(path) else InZip(path)
+    _keep_those_in_classes(files)
+    warn_of_passed_over(path, files.files, files.folders)
+    pictures = Pictures(files, image_size, channels, on_error)
+    if not in_memory and cache is None:
+        return from_arrays(pictures, [class_of(name) for name in pictures.names])
+    try:
+        dataset = _read_all(pictures) if cache is None else _from_cache(pictures, cache)
+    finally:
+        files.close()
+    if pictures.skipped:
+        warnings.warn(pictures.said(), stacklevel=2)
+    return dataset
 
 
-def _names_in_folder(path):
-    """Sorted paths, relative to `path` and with "/": of images below it, all files, all folders."""
-
-    def fail(error):
-        raise PermissionError(
-            f"Expected a folder that can be read. Received: {error.filename} ({error.strerror}). "
-            "Change its permissions, or move it away."
-        ) from error
-
-    files, folders = [], []
-    for folder, subfolders, inside in os.walk(path, onerror=fail, followlinks=True):
-        real = os.path.join(os.path.realpath(folder), "")
-        subfolders[:] = [
-            name
-            for name in subfolders
-            # A link to a folder above would be walked for ever.
-            if not real.startswith(os.path.join(os.path.realpath(f"{folder}/{name}"), ""))
-        ]
-        here = os.path.relpath(folder, path).replace(os.sep, "/")
-        subfolder_paths, file_paths = (
-            [posixpath.normpath(posixpath.join(here, name)) for name in names]
-            for names in (subfolders, inside)
-        )
-        _check_folders(subfolder_paths)
-        folders += subfolder_paths
-        files += file_paths
-    names = sorted(filter(is_image, files))
-    for name in names:
-        _check_file(os.path.join(path, name), name)
-    return names, files, folders
-
-
-def _check_folders(names):
-    """No folder is called like an image: is it a class, or what was left of a picture?"""
-    for name in filter(is_image, sorted(names)):
+def _check_how(cache, in_memory, on_error):
+    if on_error not in ("raise", "skip"):
+        raise ValueError(f"Expected on_error to be 'raise' or 'skip'. Received: {on_error!r}.")
+    if cache is not None and not in_memory:
         raise ValueError(
-            f"Expected images, and folders that are not called like one. Received: a folder {name}."
-            " Give it another name, or remove it."
+            "Expected cache or in_memory=False, not both. Received: both. A cache is on disk."
         )
 
 
-def _check_file(path, name):
-    """An image is a file: a link may lead nowhere, and a pipe would be read for ever."""
-    if not os.path.exists(path):
-        raise FileNotFoundError(
-            f"Expected images that are there. Received: {name}, a link to {os.readlink(path)}, "
-            "which is not there. Mend the link, or remove it."
-        )
-    if not os.path.isfile(path):
-        raise ValueError(f"Expected images in files. Received: {name}, which is no file.")
+def _read_all(pictures):
+    """The pictures in memory, once, where TensorFlow can read them."""
+    x, names, update = None, [], progress_bar(len(pictures))
+    for done, images, some in pictures.batches(0):
+        if x is None:
+            x = empty_rows(len(pictures), images.shape[1:], images.dtype)
+        x[len(names) : len(names) + len(some)] = images
+        names += some
+        update(done)
+    return from_arrays(x[: len(names)], [class_of(name) for name in names])
 
 
-def _read_file(folder, name):
-    with open(os.path.join(folder, name), "rb") as file:
-        return file.read()
-
-
-def _from_zip(path, image_size, channels):
-    """Images, classes and names of the members of a zip file."""
-    if not zipfile.is_zipfile(path):
-        raise ValueError(f"Expected a folder or a zip file. Received: {path}, which is neither.")
-    with zipfile.ZipFile(path) as archive:
-        members, files, folders = {}, [], set()
-        for info in archive.infolist():
-            name = _checked_member(info.filename, path)
-            inside = [*folders_of(name), name] if info.is_dir() else folders_of(name)
-            _check_folders(inside)
-            folders.update(inside)
-            if not info.is_dir():
-                files.append(name)
-            if not info.is_dir() and is_image(name):
-                if name in members:
-                    raise ValueError(
-                        f"Expected each image once. Received: {name} twice in {path}. Make the "
-                        "file anew from a folder."
-                    )
-                members[name] = info
-        names = sorted(members)
-        classes = _classes_of(names, path)
-        warn_of_passed_over(path, files, folders)
-        lock = threading.Lock()
-
-        def read(name):
-            with lock:  # before Python 3.13 not every read of one ZipFile is safe in threads
-                return archive.read(members[name])
-
-        return decode_all(read, names, image_size, channels), classes, names
-
-
-def _checked_member(name, path):
-    """The normal form of a member's name, once it is known to lie inside the archive."""
-    plain = posixpath.normpath(name.replace("\\", "/"))
-    absolute = plain.startswith("/") or re.match("[A-Za-z]:", plain)
-    if absolute or plain == ".." or plain.startswith("../"):
+def _from_cache(pictures, cache):
+    files = pictures.files
+    dataset, skipped = cached(
+        os.fspath(cache),
+        {
+            "kind": files.kind,
+            "image_size": list(pictures.image_size or ()),
+            "channels": pictures.channels,
+            "images": len(pictures),
+            "fingerprint": files.fingerprint(),
+        },
+        files.path,
+        len(pictures),
+        lambda start: (
+            (done, images, np.array([class_of(name) for name in names], dtype=str))
+            for done, images, names in pictures.batches(start)
+        ),
+        pictures.skipped,
+    )
+    pictures.skipped.update(skipped)
+    if skipped and pictures.on_error == "raise":
         raise ValueError(
-            f"Expected zip members inside the archive's own folder. Received: {name!r} in {path}, "
-            "which points outside. Do not trust this file."
+            f"Expected pictures that can all be read. Received: a cache made with on_error='skip'. "
+            f"{pictures.said()}. Pass on_error='skip', or remove {cache} to make it anew."
         )
-    return plain
+    return dataset
 
 
-def _classes_of(names, path):
-    """The folder of each name; images directly in the root are taken out of `names`."""
-    loose = [name for name in names if "/" not in name]
-    names[:] = [name for name in names if "/" in name]
-    if names:
-        return [posixpath.dirname(name) for name in names]
+def _keep_those_in_classes(files):
+    """Takes images directly in the root out of the names; a ValueError if there are no others."""
+    loose = [name for name in files.names if "/" not in name]
+    files.names = [name for name in files.names if "/" in name]
+    if files.names:
+        return
     if loose:
         raise ValueError(
             f"Expected one sub-folder for each class. Received: {len(loose)} images directly in "
-            f"{path}, such as {loose[0]}. Put the images of each class into a folder of its own."
+            f"{files.path}, such as {loose[0]}. Put the images of each class into a folder of its "
+            "own."
         )
     raise ValueError(
-        f"Expected images that pillow reads in one sub-folder for each class. Received: {path}, "
-        "which has none."
+        "Expected images that pillow reads in one sub-folder for each class. Received: "
+        f"{files.path}, which has none."
     )
-
-
-def _stack(images, names):
-    """uint8 `[rows, height, width, channels]`, or an error that names two images that differ."""
-    for axes, what, argument in (
-        (slice(2, 3), "channels", "channels=1 or channels=3"),
-        (slice(0, 2), "one size", "image_size=(height, width)"),
-    ):
-        for image, name in zip(images, names, strict=True):
-            if image.shape[axes] != images[0].shape[axes]:
-                raise ValueError(
-                    f"Expected images of {what}. Received: {names[0]} of shape {images[0].shape} "
-                    f"and {name} of shape {image.shape}. Pass {argument}."
-                )
-    return np.stack(images)

@@ -1,13 +1,16 @@
 """Data sets of tensorflow-datasets as a `ClassDataset`."""
 
 import difflib
+import os
 import re
 
 import numpy as np
 import tensorflow as tf
 
-from tfmeta.datasets.arrays import from_arrays
+from tfmeta.datasets.arrays import checked_labels, from_arrays
+from tfmeta.datasets.cache import cached
 from tfmeta.datasets.decode import checked_channels, checked_size
+from tfmeta.rows import empty_rows
 
 _BATCH = 256
 
@@ -21,6 +24,7 @@ def from_tfds(
     download=True,
     label_key="label",
     image_key="image",
+    cache=None,
 ):
     """Loads a data set with `tfds.load` and groups it by label.
 
@@ -34,6 +38,9 @@ def from_tfds(
         download: whether tfds may download and prepare the data set.
         label_key: the feature to group by: one integer or string an example.
         image_key: the feature that becomes x.
+        cache: a folder of its own, for what memory does not hold, as in
+            `tfmeta.datasets.from_folder`: the images are written there once, resized, and read from
+            there when an episode needs them.
 
     Returns:
         `ClassDataset` with x `[rows, height, width, channels]` of the data set's own dtype
@@ -42,10 +49,12 @@ def from_tfds(
     Raises:
         ImportError: tensorflow-datasets is missing: `pip install tfmeta[tfds]`.
         ValueError: the data set cannot be loaded, lacks a feature, or its images differ in
-            size and `image_size` is None.
+            size and `image_size` is None; or the cache is of something else.
+        OSError: there is no room for the cache.
     """
     image_size, channels = checked_size(image_size), checked_channels(channels)
-    examples, features = _load(name, split, data_dir, download)
+    examples, info = _load(name, split, data_dir, download)
+    features, count = info.features, int(examples.cardinality())
     image_feature = _feature(features, image_key, "image_key", name)
     label_feature = _feature(features, label_key, "label_key", name)
     if image_size is None and None in image_feature.shape:
@@ -57,16 +66,47 @@ def from_tfds(
     def plain(example):
         return _image(example[image_key], image_size, channels), example[label_key]
 
-    batches = examples.map(plain, num_parallel_calls=tf.data.AUTOTUNE).batch(_BATCH)
-    batches = list(batches.prefetch(2).as_numpy_iterator())
-    if not batches:
+    def produce(start):
+        batches = examples.skip(start).map(plain, num_parallel_calls=tf.data.AUTOTUNE)
+        for images, labels in batches.batch(_BATCH).prefetch(2).as_numpy_iterator():
+            start += len(images)
+            yield start, images, checked_labels(labels)
+
+    def named(distinct):
+        return _names(distinct, label_feature)
+
+    if count == 0:
         raise ValueError(f"Expected at least one example. Received: none in split {split!r}.")
-    images, labels = zip(*batches, strict=True)
-    return _grouped(np.concatenate(images), np.concatenate(labels), label_feature)
+    if cache is None:
+        x, labels = _read_all(produce, count)
+        return from_arrays(x, labels, named(np.unique(labels)))
+    identity = {
+        "kind": "tfds",
+        "name": getattr(info, "full_name", name),  # with its version
+        "split": str(split),
+        "image_size": list(image_size or ()),
+        "channels": channels,
+        "image_key": image_key,
+        "label_key": label_key,
+        "images": count,
+    }
+    source = f"{name!r} of tfds, split {split!r}"
+    return cached(os.fspath(cache), identity, source, count, produce, {}, named)[0]
+
+
+def _read_all(produce, count):
+    """All examples in memory, x where TensorFlow can read it."""
+    x, labels, begin = None, [], 0
+    for done, images, some in produce(0):
+        if x is None:
+            x = empty_rows(count, images.shape[1:], images.dtype)
+        x[begin:done], begin = images, done
+        labels.append(some)
+    return x, np.concatenate(labels)
 
 
 def _load(name, split, data_dir, download):
-    """The `tf.data.Dataset` of examples and the dict of their features."""
+    """The `tf.data.Dataset` of examples, and what tfds knows of it."""
     try:
         import tensorflow_datasets as tfds
     except ImportError as error:
@@ -83,7 +123,7 @@ def _load(name, split, data_dir, download):
             f"split={split!r}, data_dir={data_dir!r}, download={download!r}. "
             f"tfds says: {type(error).__name__}: {_in_short(error, name)}"
         ) from error
-    return examples, info.features
+    return examples, info
 
 
 def _in_short(error, name):
@@ -133,14 +173,14 @@ def _resized(image, image_size):
     return tf.ensure_shape(resized, (*image_size, None))
 
 
-def _grouped(x, labels, label_feature):
-    """`ClassDataset` of the rows, with the names that the label feature has."""
+def _names(distinct, label_feature):
+    """Names of the distinct labels: those that the label feature has."""
     names = getattr(label_feature, "names", None)
     if names is None:
-        return from_arrays(x, labels)
-    if labels.min() < 0:
+        return [str(label) for label in distinct.tolist()]
+    if distinct.min() < 0:
         raise ValueError(
             "Expected a split with labels. Received: labels of -1, which is how tfds marks "
             "examples without one. Choose another split."
         )
-    return from_arrays(x, labels, [names[label] for label in np.unique(labels)])
+    return [names[label] for label in distinct]
