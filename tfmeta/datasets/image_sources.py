@@ -8,7 +8,7 @@ import stat
 import threading
 import zipfile
 
-from tfmeta.datasets.image_files import folders_of, is_image
+from tfmeta.datasets.image_files import folders_of, is_hidden, is_image
 
 # Bytes of one file. A zip member of a few kB may say that it is larger than any memory.
 LARGEST_FILE = 2**27
@@ -20,7 +20,8 @@ class InFolder:
     Attributes:
         path: the folder.
         names: paths of the images, relative to it and with "/", class by class, sorted.
-        files, folders: the same of all files, and of all folders, in no order.
+        files, folders: the same of all folders, and of all files but the images of a class, of
+            which it has one; in no order, without what is hidden.
         kind: "folder" or "zip", in messages.
 
     Raises:
@@ -32,33 +33,32 @@ class InFolder:
     kind = "folder"
 
     def __init__(self, path):
-        self.path, self.files, self.folders, self._facts = path, [], [], {}
+        self.path, self.files, self.folders, self._of_class = path, [], [], {}
         self._walk("", ())
-        self.names = sorted(self._facts, key=_by_class)
+        found = [pair for _, pairs in sorted(self._of_class.items()) for pair in pairs]
+        self.names = [name for name, _ in found]
+        self._facts = {name: (status.st_size, status.st_mtime_ns) for name, status in found}
 
     def _walk(self, here, above):
         folder = os.path.join(self.path, here) if here else self.path
-        real = os.path.realpath(folder)
-        if real in above:  # a link to a folder above would be walked for ever
-            return
-        try:
-            with os.scandir(folder) as entries:
-                entries = list(entries)
-        except OSError as error:
-            raise PermissionError(
-                "Expected a folder that can be read. Received: "
-                f"{error.filename} ({error.strerror}). Change its permissions, or move it away."
-            ) from error
-        for entry in entries:
+        real, images = os.path.realpath(folder), []
+        for entry in _entries(folder):
             name = f"{here}/{entry.name}" if here else entry.name
-            if not entry.is_dir():
+            if is_hidden(entry.name):
+                continue
+            if entry.is_dir():
+                # A link to a folder above would be walked for ever.
+                if os.path.realpath(entry.path) not in (real, *above):
+                    _check_folders([name])
+                    self.folders.append(name)
+                    self._walk(name, (real, *above))
+            elif is_image(entry.name):
+                images.append((name, _checked_stat(entry, name)))
+            else:
                 self.files.append(name)
-                if is_image(name):
-                    self._facts[name] = _checked_stat(entry, name)
-            elif os.path.realpath(entry.path) not in (real, *above):
-                _check_folders([name])
-                self.folders.append(name)
-                self._walk(name, (real, *above))
+        if images:
+            self._of_class[here] = sorted(images, key=lambda pair: pair[0])
+            self.files += [name for name, _ in (images[:1] if here else images)]
 
     def read(self, name):
         """The bytes of an image."""
@@ -72,9 +72,7 @@ class InFolder:
 
     def fingerprint(self):
         """A hash of the names, sizes and times of change of all images."""
-        return _hash(
-            (name, self._facts[name].st_size, self._facts[name].st_mtime_ns) for name in self.names
-        )
+        return _hash((name, *self._facts[name]) for name in self.names)
 
     def close(self):
         pass
@@ -133,6 +131,17 @@ class InZip:
         self._archive.close()
 
 
+def _entries(folder):
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError as error:
+        raise PermissionError(
+            f"Expected a folder that can be read. Received: {error.filename} ({error.strerror}). "
+            "Change its permissions, or move it away."
+        ) from error
+
+
 def class_of(name):
     """The class of an image: the folder that holds it."""
     return posixpath.dirname(name)
@@ -143,10 +152,7 @@ def _by_class(name):
 
 
 def _hash(facts):
-    found = hashlib.sha256()
-    for fact in facts:
-        found.update(repr(fact).encode())
-    return found.hexdigest()
+    return hashlib.sha256("\n".join(map(repr, facts)).encode("utf-8", "replace")).hexdigest()
 
 
 def _checked_stat(entry, name):
