@@ -157,9 +157,6 @@ METHODS = {
     ),
     "MMAML": Method("MMAML", more={"modes": SLOW}),
     "LSTM meta-learner": Method("LSTMMetaLearner", glyphs=_rate(0.2, 5)),
-    "LSTM meta-learner, second order": Method(
-        "LSTMMetaLearner", glyphs=_rate(0.2, 5, first_order=False)
-    ),
     "learned loss": Method("LearnedLoss", glyphs=_rate(0.2, 5)),
     "ProtoNet": Method("ProtoNet", glyphs=PAPERS, omniglot=(PAPERS, 40_000), network="embedding"),
     "ProtoNet, plain distances": Method(

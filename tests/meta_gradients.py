@@ -53,21 +53,22 @@ def relative_error_along(learner, episodes, seed=0, step=1e-5, eager=False):
     return abs(expected - (losses[0] - losses[1]) / (2 * step)) / abs(expected)
 
 
-def assert_gradients_of_maml(learner, convolutional, **arguments):
+def assert_gradients_of_maml(learner, convolutional, eager=False, **arguments):
     """The network's outer gradients are those of `MAML(network, **arguments)`.
 
     Args:
         learner: function of a network that makes the learner.
         convolutional: True for pictures, False for regression.
+        eager: True takes both without a trace.
         **arguments: of MAML.
     """
     network = tasks.convolutional if convolutional else tasks.dense
     loss = tasks.CROSSENTROPY if convolutional else "mse"
     episodes = (tasks.images if convolutional else tasks.regression)(dtype="float64")
     maml = compiled(MAML(network(dtype="float64"), **arguments), loss)
-    expected = outer_gradients(maml, episodes)
+    expected = outer_gradients(maml, episodes, eager)
     made = compiled(learner(network(dtype="float64")), loss)
-    found = outer_gradients(made, episodes)
+    found = outer_gradients(made, episodes, eager)
     own = made.meta_parameters.trainable_variables if made.meta_parameters else []
     assert len(found) == len(expected) + len(own)
     for a, b in zip(found[: len(expected)], expected, strict=True):

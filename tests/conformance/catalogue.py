@@ -136,6 +136,7 @@ def in_order(cls, **arguments):
 
 
 RATE = {"inner_learning_rate": 0.05, "inner_steps": 2}
+ONE_STEP = RATE | {"inner_steps": 1}
 
 ROWS = {
     "MAML": Row(lambda: MAML(tasks.dense(), **RATE), MAML),
@@ -191,12 +192,12 @@ ROWS = {
         False,
         second=True,
     ),
-    "LearnedLoss": Row(lambda: LearnedLoss(tasks.dense(), **RATE), LearnedLoss, slow=True),
+    "LearnedLoss": Row(lambda: LearnedLoss(tasks.dense(), **ONE_STEP), LearnedLoss, slow=True),
     "LearnedLoss-convolutional": Row(
         lambda: LearnedLoss(small_convolutional(), **RATE), LearnedLoss, True, False, second=True
     ),
     "MMAML": Row(
-        lambda: MMAML(tasks.dense(), representation=4, hidden=(6,), **RATE), MMAML, slow=True
+        lambda: MMAML(tasks.dense(), representation=4, hidden=(6,), **ONE_STEP), MMAML, slow=True
     ),
     "MMAML-convolutional": Row(
         lambda: MMAML(small_convolutional(), representation=4, hidden=(6,), **RATE),
@@ -276,7 +277,7 @@ ROWS = {
     "CNAPs": Row(lambda: CNAPs(frozen(), representation=3, hidden=4), CNAPs, True, True, slow=True),
     "FEAT": on_embedding(FEAT, dropout=0.0),
     "LEO": Row(
-        lambda: LEO(frozen(), latent_size=4, latent_steps=2, head_steps=1, noise=0.0, dropout=0.0),
+        lambda: LEO(frozen(), latent_size=4, latent_steps=1, head_steps=1, noise=0.0, dropout=0.0),
         LEO,
         True,
         True,

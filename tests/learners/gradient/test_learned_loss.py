@@ -20,7 +20,7 @@ def away_from_the_start(learner, seed=0):
 
 
 def test_it_starts_as_maml():
-    assert_gradients_of_maml(lambda network: LearnedLoss(network, **RATE), False, **RATE)
+    assert_gradients_of_maml(lambda network: LearnedLoss(network, **RATE), False, True, **RATE)
 
 
 @pytest.mark.parametrize("images", [False, pytest.param(True, marks=pytest.mark.slow)])

@@ -1,0 +1,202 @@
+"""A search for the network and the optimisation together: MAML on glyphs, 5-way 1-shot.
+
+    python -m benchmarks.structure [--trials 12] [--seconds 12] [--final-seconds 40]
+
+keras-tuner's Bayesian search, through `tfmeta.tuning.MetaHyperModel`, draws depth, width and
+normalisation of the network, the number and the rate of the inner steps, and the outer rate. Each
+trial trains for the same CPU time, from its second step on (tracing is not counted), and is scored
+on the same validation episodes. Then the best trial's settings and the default ones (Conv4-16 with
+strides and BatchNormalization, one step at 0.4, Adam at 0.002: those of the other comparisons) are
+trained for the same, longer CPU time, and meet the same 600 test episodes. Trials lie in
+outputs/structure, and a stopped search goes on. Writes benchmarks/results/structure.json and .png.
+"""
+
+import argparse
+import json
+import pathlib
+import time
+
+import keras
+import keras_tuner
+
+import tfmeta
+from benchmarks.machine import machine
+from benchmarks.workers.with_tfmeta import VERSIONS
+from tfmeta.networks.blocks import normalize
+
+RESULTS = pathlib.Path(__file__).parent / "results" / "structure.json"
+LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+DEFAULT = {
+    "depth": 4,
+    "filters": 16,
+    "norm": "batch",
+    "inner_steps": 1,
+    "inner_learning_rate": 0.4,
+    "outer_rate": 2e-3,
+}
+
+
+class CpuTime(keras.callbacks.Callback):
+    """Ends training after some seconds of CPU, of all threads, from the second step on.
+
+    Args:
+        seconds: how many.
+    """
+
+    def __init__(self, seconds):
+        super().__init__()
+        self.seconds = seconds
+        self.began, self.steps = None, 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.steps += 1
+        if self.began is None:
+            self.began = time.process_time()
+        self.model.stop_training = time.process_time() - self.began > self.seconds
+
+
+def network(hp):
+    """Blocks of convolution with stride, normalisation and ReLU, as in `conv4`, for 5 classes."""
+    depth = hp.Int("depth", 2, 5, default=DEFAULT["depth"])
+    filters = hp.Int("filters", 8, 48, step=8, default=DEFAULT["filters"])
+    norm = hp.Choice("norm", ["batch", "layer", "group", "none"], default=DEFAULT["norm"])
+    x = inputs = keras.Input((28, 28, 1))
+    for i in range(1, depth + 1):
+        x = keras.layers.Conv2D(filters, 3, 2, padding="same", name=f"conv{i}")(x)
+        x = normalize(x, None if norm == "none" else norm, name=f"norm{i}")
+        x = keras.layers.ReLU(name=f"relu{i}")(x)
+    x = keras.layers.GlobalAveragePooling2D(name="features")(x)
+    return keras.Model(inputs, keras.layers.Dense(5, name="head")(x))
+
+
+def compile_arguments(hp):
+    rate = hp.Float("outer_rate", 5e-4, 1e-2, sampling="log", default=DEFAULT["outer_rate"])
+    return {"optimizer": keras.optimizers.Adam(rate), "loss": LOSS, "metrics": ["accuracy"]}
+
+
+def search_space():
+    """The ranges of MAML's own arguments here, which are narrower than the declared ones."""
+    hp = keras_tuner.HyperParameters()
+    hp.Int("inner_steps", 1, 3, default=1)
+    hp.Float("inner_learning_rate", 0.05, 1.0, sampling="log", default=0.4)
+    return hp
+
+
+def hypermodel(seed):
+    return tfmeta.tuning.MetaHyperModel(
+        tfmeta.learners.MAML, network=network, compile=compile_arguments,
+        fixed={"first_order": False}, seed=seed,
+    )  # fmt: skip
+
+
+def episodes(split, seed, count=None):
+    return tfmeta.episodes.classification(
+        tfmeta.datasets.glyphs(split), ways=5, shots=1, queries=3 if split == "train" else 15,
+        meta_batch_size=8, seed=seed, count=count,
+    )  # fmt: skip
+
+
+def search(options):
+    """The tuner, after its trials."""
+    tuner = keras_tuner.BayesianOptimization(
+        hypermodel(0), objective="val_accuracy", max_trials=options.trials,
+        num_initial_points=options.trials // 2, seed=1, hyperparameters=search_space(),
+        directory=options.folder, project_name=f"{options.seconds:g}s",
+    )  # fmt: skip
+    tuner.search(
+        episodes("train", 0), steps_per_epoch=100_000,
+        validation_data=episodes("validation", 500, options.validation),
+        callbacks=[CpuTime(options.seconds)], verbose=0,
+    )  # fmt: skip
+    return tuner
+
+
+def train_and_score(values, options, seed, seconds, split="test"):
+    """`(report, outer steps)` of given settings."""
+    hp = keras_tuner.HyperParameters()
+    for name, value in values.items():
+        hp.Fixed(name, value)
+    learner, watch = hypermodel(seed).build(hp), CpuTime(seconds)
+    learner.fit(episodes("train", seed), steps_per_epoch=100_000, callbacks=[watch], verbose=0)
+    count = options.test if split == "test" else options.validation
+    data = episodes(split, 1000 if split == "test" else 500, count)
+    return tfmeta.evaluation.evaluate_episodes(learner, data, count, verbose=0), watch.steps
+
+
+def compare(best, options):
+    """Seed by seed, what the best and the default settings score on test classes."""
+    found = []
+    for seed in range(options.seeds):
+        reports, steps = {}, {}
+        for name, values in (("best", best), ("default", DEFAULT)):
+            reports[name], steps[name] = train_and_score(
+                values, options, seed, options.final_seconds
+            )
+        difference = reports["best"].difference(reports["default"])
+        print(f"seed {seed}: best {reports['best']}, {steps['best']} steps; default "
+              f"{reports['default']}, {steps['default']} steps; {difference}", flush=True)  # fmt: skip
+        row = {name: [report.mean, report.interval] for name, report in reports.items()}
+        found.append(row | {"difference": [difference.mean, difference.interval], "steps": steps})
+    return found
+
+
+def draw(trials, default, path):
+    """The score against each number that was searched, the default marked, and trial by trial."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 5.5), layout="constrained")
+    panels = figure.subplots(2, 4, sharey=True).ravel()
+    scores = [trial["score"] for trial in trials]
+    for axes, name in zip(panels, DEFAULT, strict=False):
+        axes.plot([t["values"][name] for t in trials], scores, "o", color="#0072B2")
+        axes.plot([DEFAULT[name]], [default], "*", color="#D55E00", markersize=14)
+        axes.set_xlabel(name.replace("_", " "))
+        if "rate" in name:
+            axes.set_xscale("log")
+    order = range(1, len(scores) + 1)
+    panels[6].plot(order, scores, "o", color="#0072B2", label="trial")
+    panels[6].plot(order, [max(scores[:i]) for i in order], "-", color="#0072B2", label="best yet")
+    panels[6].axhline(default, color="#D55E00", ls="--", label="default")
+    panels[6].set_xlabel("trial")
+    panels[7].axis("off")
+    panels[7].legend(*panels[6].get_legend_handles_labels(), loc="center", frameon=False)
+    for axes in panels[::4]:
+        axes.set_ylabel("validation accuracy")
+    figure.suptitle("Structure and optimisation of MAML on glyphs, equal CPU time a trial")
+    figure.savefig(path, dpi=120)
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--trials", type=int, default=12)
+    parser.add_argument("--seconds", type=float, default=12.0, help="of CPU for a trial")
+    parser.add_argument("--final-seconds", type=float, default=40.0, help="of CPU at the end")
+    parser.add_argument("--seeds", type=int, default=2, help="of the trainings at the end")
+    parser.add_argument("--validation", type=int, default=64, help="episodes")
+    parser.add_argument("--test", type=int, default=600, help="episodes")
+    parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("outputs/structure"))
+    return parser.parse_args()
+
+
+def main():
+    options, began = parse(), time.process_time()
+    tuner = search(options)
+    cpu_s = time.process_time() - began
+    trials = [
+        {"values": {name: t.hyperparameters.get(name) for name in DEFAULT}, "score": t.score}
+        for t in tuner.oracle.trials.values()
+    ]
+    best = max(trials, key=lambda trial: trial["score"])["values"]
+    print(f"{len(trials)} trials in {cpu_s:.0f} s of CPU; best: {best}", flush=True)
+    default, _ = train_and_score(DEFAULT, options, 0, options.seconds, "validation")
+    draw(trials, default.mean, RESULTS.with_suffix(".png"))
+    results = {
+        "machine": machine(), "versions": VERSIONS, **vars(options) | {"folder": ""},
+        "cpu_s": cpu_s, "trials": trials, "best": best, "default_on_validation": default.mean,
+        "test": compare(best, options),
+    }  # fmt: skip
+    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
