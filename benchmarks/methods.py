@@ -158,6 +158,7 @@ METHODS = {
     "MMAML": Method("MMAML", more={"modes": SLOW}),
     "LSTM meta-learner": Method("LSTMMetaLearner", glyphs=_rate(0.2, 5)),
     "learned loss": Method("LearnedLoss", glyphs=_rate(0.2, 5)),
+    "learned loss, 1 step": Method("LearnedLoss", glyphs=_rate(0.4)),
     "ProtoNet": Method("ProtoNet", glyphs=PAPERS, omniglot=(PAPERS, 40_000), network="embedding"),
     "ProtoNet, plain distances": Method(
         "ProtoNet", glyphs={"distance": "euclidean"}, network="embedding"

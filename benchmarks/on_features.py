@@ -64,7 +64,7 @@ def same(width):
 LEARNERS = {
     "MAML": lambda w: tfmeta.learners.MAML(linear(w), inner_learning_rate=1.0, inner_steps=5),
     "MetaSGD": lambda w: tfmeta.learners.MetaSGD(linear(w), inner_learning_rate=1.0, inner_steps=5),
-    "LEO": lambda w: tfmeta.learners.LEO(same(w), latent_learning_rate=10.0),
+    "LEO": lambda w: tfmeta.learners.LEO(same(w), latent_learning_rate=1.0),
 }
 
 

@@ -40,14 +40,14 @@ class ClassCodes(NamedTuple):
 class LEO(EmbeddingLearner):
     """Step on a low-dimensional code of each class, from which a decoder makes a classifier.
 
-    On features `f(x)` `[D]` of a pretrained network that stays as it is, for each class k:
+    On features `f(x)` `[D]` of a pretrained network that stays as it is, of length 1, for class k:
 
         (m_k, u_k) = mean over i in S_k, all j of relation([e(f(x_i)), e(f(x_j))])
         z_k ~ q = N(m_k, exp(u_k)^2),     w_k ~ N(n_k, s_k^2), (n_k, v_k) = decoder(z_k),
                                           s_k = max(exp(v_k) - 1 + s_0, 0)
         z <- z - a * grad_z L_support(w(z))          `latent_steps` times
         w <- w - b * grad_w L_support(w)             `head_steps` times
-        outputs_k = w_k . f(x) / D                   (logits)
+        outputs_k = w_k . f(x)                       (logits)
 
     Outer loop: the compiled optimizer descends the mean over tasks of
 
@@ -65,7 +65,9 @@ class LEO(EmbeddingLearner):
 
     Differs from the paper: the noise in `w` is drawn once for a task, in the authors' code at each
     step; dropout is on what `e` reads alone, in that code on what the classifier reads, too; KL is
-    exact; no L2 penalty, which is the optimizer's `weight_decay`.
+    exact; no L2 penalty, which is the optimizer's `weight_decay`. That code brings features to
+    length 1, too, but divides its logits by D. It clips the outer gradient to a norm of 0.1,
+    `Adam(global_clipnorm=0.1)`, and steps along its L2 penalty alone where the loss is NaN.
 
     Args:
         network: a built `keras.Model` that does not train, from inputs to features `[rows, D]`
@@ -178,7 +180,8 @@ class LEO(EmbeddingLearner):
         return keras.Sequential(layers, name=name)
 
     def embed(self, x, training=False):
-        return super().embed(x, training=False)  # the network is frozen
+        features = super().embed(x, training=False)  # the network is frozen
+        return tf.math.l2_normalize(features, axis=1)
 
     def adapt(self, support, training=False):
         rows, ways = self.embed(support.x), self.most_ways(support)
@@ -230,7 +233,7 @@ class LEO(EmbeddingLearner):
         return mean + tf.maximum(tf.exp(raw) - 1.0 + first, 0.0) * noise
 
     def head_logits(self, head, rows):
-        return tf.matmul(rows, tf.cast(head, rows.dtype), transpose_b=True) / rows.shape[1]
+        return tf.matmul(rows, tf.cast(head, rows.dtype), transpose_b=True)
 
     def logits(self, adapted, embeddings):
         return self.head_logits(adapted.head, embeddings)
