@@ -4,6 +4,7 @@
 #     make test                         the quick tests, two at a time; ARGS="-k maml" picks some
 #     make check                        lint, then the quick tests: what CI runs
 #     make slow                         the tests that take minutes
+#     make docs                         the site, into site/; a warning or a broken link stops it
 #     make lint, make format            ruff
 #     make clean                        removes caches and build products; .venv and outputs stay
 #
@@ -20,7 +21,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 export MPLBACKEND ?= Agg
 
 .DELETE_ON_ERROR:
-.PHONY: quickstart test check lint format slow clean
+.PHONY: quickstart test check docs lint format slow clean
 
 quickstart: $(READY)
 	$(BIN)/python tutorials/01_quickstart.py $(ARGS)
@@ -41,11 +42,17 @@ format: $(READY)
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
 
+# Not among the tests' packages, which CI installs each time.
+docs: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "site/index.html"
+
 slow: $(READY)
 	$(BIN)/python -m pytest -n 2 -m slow $(ARGS)
 
 clean:
-	rm -rf build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf build dist site *.egg-info .pytest_cache .ruff_cache
 	find tfmeta tests tutorials benchmarks tools -name __pycache__ -prune -exec rm -rf {} +
 
 $(READY): setup.cfg

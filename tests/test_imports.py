@@ -12,7 +12,7 @@ PACKAGE = pathlib.Path(tfmeta.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 GOLDEN = pathlib.Path(__file__).parent / "golden" / "public_names.json"
 
-VALUES = {"rows", "types", "arguments", "inputs", "reading"}
+VALUES = {"rows", "types", "arguments", "inputs", "reading", "stream"}
 # Each group may import these, and itself.
 ALLOWED = {
     "version": set(),
@@ -21,6 +21,7 @@ ALLOWED = {
     "arguments": set(),
     "inputs": {"types"},
     "reading": {"rows", "types", "inputs"},
+    "stream": {"arguments"},
     "networks": set(),
     "backend": VALUES,
     "ops": VALUES | {"backend"},
@@ -29,8 +30,9 @@ ALLOWED = {
     "learners": VALUES | {"backend", "ops", "inner", "engine"},
     "datasets": VALUES | {"ops"},
     "episodes": VALUES | {"ops"},
+    "environments": VALUES | {"ops"},
     "distribution": VALUES | {"ops"},
-    "evaluation": VALUES | {"backend", "ops", "inner", "engine", "learners"},
+    "evaluation": VALUES | {"backend", "ops", "inner", "engine", "learners", "version"},
     "callbacks": VALUES | {"backend", "ops", "inner", "engine", "learners", "evaluation"},
     "serving": VALUES | {"backend", "ops", "inner", "engine", "learners", "evaluation"},
     "tuning": VALUES | {"backend", "ops", "inner", "engine", "learners", "evaluation"},

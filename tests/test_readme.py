@@ -32,6 +32,12 @@ def test_the_readme_is_short():
     assert len(README.splitlines()) <= 160
 
 
+def test_the_site_has_every_page():
+    navigation = (ROOT / "mkdocs.yml").read_text()
+    for path in (ROOT / "docs").glob("*.md"):
+        assert f": {path.name}\n" in navigation, f"Add {path.name} to mkdocs.yml"
+
+
 def test_every_learner_has_a_row():
     table = write_tables.learner_table()
     for name in tfmeta.learners.__all__:

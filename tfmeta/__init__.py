@@ -3,6 +3,7 @@
 from tfmeta import (
     callbacks,
     datasets,
+    environments,
     episodes,
     evaluation,
     inner,
@@ -26,6 +27,7 @@ __all__ = [
     "__version__",
     "callbacks",
     "datasets",
+    "environments",
     "episodes",
     "evaluation",
     "inner",

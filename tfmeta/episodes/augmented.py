@@ -3,8 +3,8 @@
 import tensorflow as tf
 
 from tfmeta.arguments import check_flag, check_integer
-from tfmeta.episodes import random_numbers as rng
 from tfmeta.episodes.random_layers import Seeds, check_layers, flattened, one_by_one, with_seeds
+from tfmeta.ops import random_numbers as rng
 from tfmeta.types import Episode, Examples
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfmeta.arguments import check_bounds, check_integer
-from tfmeta.episodes import random_numbers as rng
-from tfmeta.episodes.stream import check_stream, stream
+from tfmeta.ops import random_numbers as rng
 from tfmeta.reading import reader
+from tfmeta.stream import check_stream, stream
 from tfmeta.types import Episode, Examples, check_class_dataset
 
 _PADDING = -1  # in place of a row number

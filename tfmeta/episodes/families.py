@@ -6,7 +6,6 @@ import math
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer
-from tfmeta.episodes import random_numbers as rng
 from tfmeta.episodes.family_checks import (
     check_families,
     check_names,
@@ -14,7 +13,8 @@ from tfmeta.episodes.family_checks import (
     check_range,
     in_shape_of,
 )
-from tfmeta.episodes.stream import check_stream, stream
+from tfmeta.ops import random_numbers as rng
+from tfmeta.stream import check_stream, stream
 from tfmeta.types import Episode, Examples
 
 

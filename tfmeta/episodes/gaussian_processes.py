@@ -5,10 +5,10 @@ import functools
 import tensorflow as tf
 
 from tfmeta.arguments import check_bounds, check_number, is_number
-from tfmeta.episodes import random_numbers as rng
 from tfmeta.episodes.family_checks import check_range
-from tfmeta.episodes.stream import check_stream, stream
+from tfmeta.ops import random_numbers as rng
 from tfmeta.ops.gaussian_process import JITTER, check_kernel, covariance
+from tfmeta.stream import check_stream, stream
 from tfmeta.types import Episode, Examples
 
 

@@ -3,9 +3,9 @@
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer, check_number
-from tfmeta.episodes import random_numbers as rng
 from tfmeta.episodes.sequence import first_and_last
-from tfmeta.episodes.stream import check_stream, stream
+from tfmeta.ops import random_numbers as rng
+from tfmeta.stream import check_stream, stream
 from tfmeta.types import Examples
 
 

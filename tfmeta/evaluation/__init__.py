@@ -1,5 +1,6 @@
 """Scores over many episodes, with their intervals, and pictures of them."""
 
+from tfmeta.evaluation.comparison import Comparison, compare
 from tfmeta.evaluation.exact_gp import ExactGP
 from tfmeta.evaluation.function_plots import plot_functions
 from tfmeta.evaluation.gate_plots import plot_gates
@@ -12,8 +13,10 @@ from tfmeta.evaluation.sequences import score_sequence
 from tfmeta.evaluation.zero_shot import score_zero_shot
 
 __all__ = [
+    "Comparison",
     "EvaluationReport",
     "ExactGP",
+    "compare",
     "evaluate_episodes",
     "plot_curve",
     "plot_episode",

@@ -8,7 +8,8 @@ import textwrap
 import numpy as np
 
 from tfmeta.evaluation.images import one_task
-from tfmeta.evaluation.report import ScoreCurve, is_percent
+from tfmeta.evaluation.report import ScoreCurve
+from tfmeta.evaluation.score_words import is_percent
 from tfmeta.types import Episode
 
 # Okabe & Ito's palette, told apart with any colour vision; the markers say it again.

@@ -1,8 +1,13 @@
 """Scores of many episodes, summed up."""
 
 import math
+import pathlib
 
 import numpy as np
+
+from tfmeta.arguments import check_integer
+from tfmeta.evaluation import report_pages
+from tfmeta.evaluation.score_words import is_higher_better, shown
 
 
 class EvaluationReport:
@@ -73,19 +78,66 @@ class EvaluationReport:
             self.transductive or other.transductive,
         )
 
+    def bootstrap(self, draws=10_000, seed=0):
+        """The 95 % interval by the bootstrap: no normal distribution is assumed.
+
+        Args:
+            draws: how many times as many episodes are drawn, with replacement.
+            seed: int.
+
+        Returns:
+            `(low, high)`: the 2.5 % and 97.5 % quantile of the means of the draws.
+
+        Reference:
+            Efron, "Bootstrap methods: another look at the jackknife", Annals of Statistics 7
+            (1979): the percentile interval.
+        """
+        draws, rng = check_integer("draws", draws, 1), np.random.default_rng(seed)
+        number = len(self.scores)
+        # How often each episode is drawn is what counts of a draw.
+        means = [
+            rng.multinomial(number, np.full(number, 1 / number), size) @ self.scores / number
+            for size in np.diff([*range(0, draws, 500), draws])
+        ]
+        low, high = np.quantile(np.concatenate(means), (0.025, 0.975))
+        return float(low), float(high)
+
+    def hardest(self, count=5):
+        """Numbers of the episodes with the worst scores, the worst first: a list."""
+        order = np.argsort(self.scores, kind="stable")
+        order = order if is_higher_better(self.score_name) else order[::-1]
+        return order[: check_integer("count", count, 1)].tolist()
+
+    def to_json(self, path=None):
+        """JSON text: mean, both intervals, and the score of every episode.
+
+        Args:
+            path: file to write as well.
+        """
+        return _written(report_pages.to_json(self), path)
+
+    def to_markdown(self, path=None):
+        """A table in Markdown: mean, both intervals, the hardest episodes."""
+        return _written(report_pages.to_markdown(self), path)
+
+    def to_html(self, path=None, title="Evaluation"):
+        """One self-contained page, its picture inside: what `to_markdown` says, and a histogram.
+
+        Args:
+            path: file to write as well.
+            title: title of the page.
+
+        Raises:
+            ImportError: matplotlib is missing.
+        """
+        return _written(report_pages.to_html(self, title), path)
+
     def __str__(self):
-        mean, interval = self.mean, self.interval
-        unit, decimals = "", _decimals(mean, interval)
-        if is_percent(self.score_name):
-            mean, interval, unit, decimals = 100 * mean, 100 * interval, " %", 2
-        code = f".{decimals}f" if decimals <= 6 else ".2e"
         more = ", transductive" if self.transductive else ""
-        if math.isnan(interval):
-            return f"{self.score_name} {mean:{code}}{unit} (1 episode, no interval{more})"
-        return (
-            f"{self.score_name} {mean:{code}} ± {interval:{code}}{unit} "
-            f"(95 % interval, {len(self.scores)} episodes{more})"
-        )
+        score = f"{self.score_name} {shown(self.mean, self.interval, self.score_name)}"
+        if math.isnan(self.interval):
+            return f"{score} (1 episode, no interval{more})"
+        return f"{score} (95 % interval, {len(self.scores)} episodes{more})"
 
     def __repr__(self):
         return f"<EvaluationReport: {self}>"
@@ -123,9 +175,10 @@ class ScoreCurve:
         return f"<ScoreCurve: 0 to {last} inner steps; after {last}: {self.at(last)}>"
 
 
-def is_percent(score_name):
-    """Whether scores of this name are shown in percent."""
-    return score_name in ("accuracy", "difference in accuracy")
+def _written(text, path):
+    if path is not None:
+        pathlib.Path(path).write_text(text, encoding="utf-8")
+    return text
 
 
 def _checked(scores, axes, shape):
@@ -140,11 +193,3 @@ def _mean_and_interval(scores):
     if episodes == 1:
         return mean, np.full_like(mean, np.nan)
     return mean, 1.96 * scores.std(axis=0, ddof=1) / np.sqrt(episodes)
-
-
-def _decimals(mean, interval):
-    """Digits after the point that show two digits of the interval (three of a bare mean)."""
-    value, digits = (interval, 2) if interval > 0 else (abs(mean), 3)
-    if not (math.isfinite(value) and value > 0):
-        return 3
-    return max(0, digits - 1 - math.floor(math.log10(value)))

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfmeta.episodes import classification, sinusoid
-from tfmeta.episodes import random_numbers as rng
+from tfmeta.ops import random_numbers as rng
 from tfmeta.types import ClassDataset
 
 GAMMA = 0x9E3779B97F4A7C15

@@ -1,0 +1,22 @@
+"""Families of environments, one a task, to meta-learn policies in."""
+
+from tfmeta.environments.bandits import bandits
+from tfmeta.environments.environment import Box, Discrete, Environment
+from tfmeta.environments.grid_navigation import grid_navigation
+from tfmeta.environments.mazes import mazes
+from tfmeta.environments.point_navigation import point_navigation
+from tfmeta.environments.rollout import Trajectories, rollout
+from tfmeta.environments.tabular_mdps import tabular_mdps
+
+__all__ = [
+    "Box",
+    "Discrete",
+    "Environment",
+    "Trajectories",
+    "bandits",
+    "grid_navigation",
+    "mazes",
+    "point_navigation",
+    "rollout",
+    "tabular_mdps",
+]
