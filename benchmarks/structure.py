@@ -133,8 +133,9 @@ def compare(best, options):
                 values, options, seed, options.final_seconds
             )
         difference = reports["best"].difference(reports["default"])
-        print(f"seed {seed}: best {reports['best']}, {steps['best']} steps; default "
-              f"{reports['default']}, {steps['default']} steps; {difference}", flush=True)  # fmt: skip
+        for name, report in reports.items():
+            print(f"seed {seed}, {name}: {report}, {steps[name]} steps", flush=True)
+        print(f"best less default: {difference}", flush=True)
         row = {name: [report.mean, report.interval] for name, report in reports.items()}
         found.append(row | {"difference": [difference.mean, difference.interval], "steps": steps})
     return found

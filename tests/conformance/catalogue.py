@@ -181,7 +181,7 @@ ROWS = {
         second=True,
     ),
     "LSTMMetaLearner": Row(
-        lambda: LSTMMetaLearner(tasks.dense(), hidden=3, first_order=False, **RATE),
+        lambda: LSTMMetaLearner(tasks.dense(), hidden=3, first_order=False, **ONE_STEP),
         LSTMMetaLearner,
         slow=True,
     ),
