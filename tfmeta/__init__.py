@@ -3,6 +3,7 @@
 from tfmeta import (
     callbacks,
     datasets,
+    distribution,
     environments,
     episodes,
     evaluation,
@@ -27,6 +28,7 @@ __all__ = [
     "__version__",
     "callbacks",
     "datasets",
+    "distribution",
     "environments",
     "episodes",
     "evaluation",

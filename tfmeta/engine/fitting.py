@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from tfmeta.backend import many_steps
 from tfmeta.backend.task_layers import kernel_layers
-from tfmeta.engine import kept, losses, phases, resume
+from tfmeta.engine import kept, losses, phases, resume, workers
 from tfmeta.engine.checks import episode_checks, finite, labels
 from tfmeta.engine.checks import learner_checks as checks
 from tfmeta.engine.metrics import BeforeAdaptation, are_built, build_metrics, check_metrics
@@ -81,7 +81,13 @@ def fit(learner, keras_fit, x, y, steps_per_epoch, kwargs):
     callbacks = _as_list(kwargs.pop("callbacks", None))
     x, callbacks = resume.after_restore(learner, x, callbacks, steps_per_epoch)
     callbacks = finite.callbacks_with_stop(learner, callbacks)
-    with finite.readable_errors(learner):
+    if workers.several(learner):
+        with workers.readable_errors(learner):
+            workers.check(learner, x)
+        x = workers.distributed(learner, x)
+        if validation_data is not None:
+            kwargs["validation_data"] = workers.distributed(learner, validation_data)
+    with workers.readable_errors(learner), finite.readable_errors(learner):
         return keras_fit(x, steps_per_epoch=steps_per_epoch, callbacks=callbacks, **kwargs)
 
 
@@ -91,14 +97,20 @@ def evaluate(learner, keras_evaluate, x, y, steps, kwargs):
     if not kwargs.get("_use_cached_eval_dataset"):  # inside `fit`, which has checked
         checks.check_keras_arguments("evaluate", kwargs)
         _check(learner, x, steps, "evaluate", "steps")
+        x = workers.distributed(learner, x) if workers.several(learner) else x
     callbacks = finite.callbacks_with_stop(learner, _as_list(kwargs.pop("callbacks", None)))
-    with finite.readable_errors(learner):
+    with workers.readable_errors(learner), finite.readable_errors(learner):
         return keras_evaluate(x, steps=steps, callbacks=callbacks, **kwargs)
 
 
 def predict(learner, keras_predict, x, steps, kwargs):
     """`MetaModel.predict`."""
     checks.check_keras_arguments("predict", kwargs)
+    if workers.several(learner):
+        raise ValueError(
+            "Expected one worker to predict on. Received: a learner of several. Save it, and load "
+            "it in a process of its own."
+        )
     learner.prepare(x)
     episode_checks.check_finite_or_steps(x, steps, "steps")
     with finite.readable_errors(learner):
@@ -123,6 +135,8 @@ def make_train_function(learner, keras_make, force):
         return learner.train_function
 
     def one_phase():
+        if workers.several(learner):
+            return workers.make_function(learner, learner.train_step)
         current = learner.train_function
         keras_make(force=True)
         made = many_steps.in_one_program(learner, learner.train_step, learner.train_function)
@@ -136,7 +150,9 @@ def make_train_function(learner, keras_make, force):
 
 def make_test_function(learner, keras_make, force):
     """`MetaModel.make_test_function`: many steps in one program under XLA."""
-    if learner.test_function is None or force:
+    if workers.several(learner):
+        learner.test_function = workers.make_function(learner, learner.test_step)
+    elif learner.test_function is None or force:
         keras_make(force)
         made = many_steps.in_one_program(learner, learner.test_step, learner.test_function)
         learner.test_function = made

@@ -311,6 +311,10 @@ class MetaModel(SavedInKeras, keras.Model, metaclass=saving.ReadyAfterInit):
         # Keras would call the network on an Episode; `prepare` has built everything already.
         pass
 
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        # Nor must it take the mean of a meta-batch over devices, which fails with several workers.
+        pass
+
     # Arguments; what files keep of them is in `SavedInKeras`.
 
     def __setattr__(self, name, value):

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
+from tfmeta.engine import workers
+
 
 class Restored(NamedTuple):
     """How far a run was that a callback restored, its attribute `restored`.
@@ -71,6 +73,7 @@ class _GoOn(keras.callbacks.Callback):
         found = [getattr(callback, "restored", None) for callback in self._restoring]
         steps = int(tf.convert_to_tensor(self.model.optimizer.iterations)) - self._steps_at_start
         steps, self._batches = next(filter(None, found), Restored(steps, 0))
+        workers.check_restored(self.model, steps)
         if self._each_epoch and any(found):
             steps = self._batches  # all of them, if it was stopped at the end of an epoch
         elif self._length > 0:

@@ -8,6 +8,7 @@ import tensorflow as tf
 from tfmeta.backend.batching import batching_mode
 from tfmeta.backend.map_tasks import map_tasks, number_of_tasks
 from tfmeta.backend.task_layers import adopted, kernel_layers, recurrent_layers, task_mode
+from tfmeta.backend.workers import place
 from tfmeta.engine.checks import labels
 from tfmeta.engine.purity import task_scope
 
@@ -172,12 +173,16 @@ def with_seeds(learner, episodes):
     tasks = number_of_tasks(episodes)
     context = tf.distribute.get_replica_context()
     replicas, replica = context.num_replicas_in_sync, context.replica_id_in_sync_group
+    # Of W workers, the one of number w has the tasks w, w + W, ..., its devices neighbouring ones.
+    workers, worker = place(tf.distribute.get_strategy())
+    device = replica - worker * (replicas // workers)
     step = tf.cast(learner.optimizer.iterations, tf.int32)
 
     def draw(state):
         key = tf.stack([tf.cast(state.value[0], tf.int32), step])
         seeds = tf.random.stateless_uniform((replicas * tasks, 2), key, 0, 2**31 - 1, tf.int32)
-        return tf.cast(seeds[replica * tasks : (replica + 1) * tasks], state.dtype)
+        seeds = seeds[worker::workers][device * tasks : (device + 1) * tasks]
+        return tf.cast(seeds, state.dtype)
 
     return episodes, tuple(map(draw, seed_states(learner)))
 
