@@ -140,12 +140,16 @@ def readable_errors(learner):
     except _STOPPED as error:
         if not several(learner):
             raise
-        count, worker = workers.place(learner.distribute_strategy)
-        named = sorted(set(re.findall(r"/task:(\d+)", str(error))))
-        who = f"worker {', '.join(named)}" if named else "another worker"
-        cause = next((s for s in str(error).splitlines() if "ollective" in s), str(error)[:200])
+        resolver = learner.distribute_strategy.cluster_resolver
+        mine = (resolver.task_type, str(resolver.task_id))
+        told = re.sub(r"\{\{.*?\}\}\s*", "", str(error))
+        tasks = set(re.findall(r"/job:(\w+)(?:/replica:\d+)?/task:(\d+)", told)) - {mine}
+        others = " or ".join(" ".join(task) for task in sorted(tasks)) or "another worker"
+        cause = next((line for line in told.splitlines() if "aborted" in line), told[:200])
+        count = workers.place(learner.distribute_strategy)[0]
         raise ConnectionError(
-            f"Expected all {count} workers to stay until the end. Received: {who} stopped or "
-            f"cannot be reached ({cause.strip()}). Worker {worker} stops, too. Start all workers "
-            "again: with tfmeta.callbacks.BackupAndRestore they go on from the last backup."
+            f"Expected all {count} workers to stay until the end. Received: {others} stopped or "
+            f"cannot be reached ({cause.strip()}). This one, {' '.join(mine)}, stops, too. Start "
+            "all workers again: with tfmeta.callbacks.BackupAndRestore they go on from the last "
+            "backup."
         ) from error
