@@ -1,10 +1,13 @@
 """Caches on disk: made once, whole or not at all, of what they say, and of nothing that runs."""
 
+import fcntl
 import json
 import os
 import pickle
 import resource
 import signal
+import threading
+import warnings
 import zipfile
 
 import numpy as np
@@ -113,6 +116,28 @@ def test_a_cache_goes_on_after_kills(folder, tmp_path, monkeypatch):
             assert progress["done"] == min(16 * (writes // 3), 36)
         assert killed_after(1, folder, cache) == first
         assert_same(from_folder(folder, cache=cache), expected)
+
+
+def test_one_process_makes_a_cache_and_the_others_wait(folder, tmp_path):
+    cache, waited, made = tmp_path / "cache", [], []
+    cache.mkdir()
+
+    def other():
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            made.append(from_folder(folder, cache=cache))
+        waited.append("Waiting for another process" in str(said[0].message))
+
+    thread = threading.Thread(target=other)
+    with open(cache / "lock", "wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        thread.start()
+        thread.join(1.0)
+        assert not made
+        assert not (cache / "x.bin").exists()
+    thread.join(60.0)
+    assert waited == [True]
+    assert_same(made[0], from_folder(folder))
 
 
 def test_a_full_disk(folder, tmp_path):

@@ -33,13 +33,12 @@ class InFolder:
     kind = "folder"
 
     def __init__(self, path):
-        self.path, self.files, self.folders, self._of_class = path, [], [], {}
-        self._walk("", ())
-        found = [pair for _, pairs in sorted(self._of_class.items()) for pair in pairs]
-        self.names = [name for name, _ in found]
-        self._facts = {name: (status.st_size, status.st_mtime_ns) for name, status in found}
+        self.path, self.files, self.folders, found = path, [], [], {}
+        self._walk("", (), found)
+        self._facts = [fact for _, facts in sorted(found.items()) for fact in facts]
+        self.names = [name for name, *_ in self._facts]
 
-    def _walk(self, here, above):
+    def _walk(self, here, above, found):
         folder = os.path.join(self.path, here) if here else self.path
         real, images = os.path.realpath(folder), []
         for entry in _entries(folder):
@@ -51,14 +50,15 @@ class InFolder:
                 if os.path.realpath(entry.path) not in (real, *above):
                     _check_folders([name])
                     self.folders.append(name)
-                    self._walk(name, (real, *above))
+                    self._walk(name, (real, *above), found)
             elif is_image(entry.name):
-                images.append((name, _checked_stat(entry, name)))
+                status = _checked_stat(entry, name)
+                images.append((name, status.st_size, status.st_mtime_ns))
             else:
                 self.files.append(name)
         if images:
-            self._of_class[here] = sorted(images, key=lambda pair: pair[0])
-            self.files += [name for name, _ in (images[:1] if here else images)]
+            found[here] = sorted(images)
+            self.files += [name for name, *_ in (images[:1] if here else images)]
 
     def read(self, name):
         """The bytes of an image."""
@@ -71,8 +71,8 @@ class InFolder:
             return file.read(status.st_size)
 
     def fingerprint(self):
-        """A hash of the names, sizes and times of change of all images."""
-        return _hash((name, *self._facts[name]) for name in self.names)
+        """A hash of the names, sizes and times of change of the images in classes."""
+        return _hash(fact for fact in self._facts if "/" in fact[0])
 
     def close(self):
         pass
