@@ -220,6 +220,18 @@ def test_a_request_that_waits_too_long_for_its_turn_is_told(protonet):
     assert "too many requests" in second.json["error"]
 
 
+def test_a_fault_of_the_service_tells_nothing_of_its_inside(protonet, caplog):
+    class Broken(serving.Exported):
+        def adapt(self, values, most_rows=None):
+            raise RuntimeError("a secret of the inside")
+
+    client = serving.application(Broken(protonet._model, protonet.note)).test_client()
+    answer = client.post(f"{BASE}/tasks", json=SUPPORT)
+    assert answer.status_code == 500
+    assert answer.json == {"error": "The service failed; its log says why."}
+    assert "a secret of the inside" in caplog.text
+
+
 def test_100_megabytes_and_a_silent_client_are_turned_away(protonet):
     with running(protonet, body_bytes=20_000, wait_seconds=1) as port:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)

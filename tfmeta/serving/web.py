@@ -201,6 +201,8 @@ def server(exported, host="127.0.0.1", port=8501, name="learner", limits=None):
     except ImportError as error:
         raise ImportError(_NEEDS.format(error)) from error
     limits = (limits or Limits()).checked()
+    # Requests that wait are as it should be: it would warn of each.
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     return waitress.create_server(
         application(exported, name, limits),
         host=host,

@@ -159,7 +159,9 @@ class LatentNP(NeuralProcess):
 
     def evaluation_noise(self):
         """The numbers of all predictions outside training, `[evaluation_draws, Z]`."""
-        return standard_normal((self.evaluation_draws, self.latent_size), (0, 0))
+        with tf.init_scope():  # once, as numbers: LiteRT cannot draw any
+            noise = standard_normal((self.evaluation_draws, self.latent_size), (0, 0))
+        return tf.constant(noise.numpy())
 
     def predict_distribution(self, adapted, x, training=False):
         mean, scale = self.predict_draws(adapted, x, self.evaluation_noise(), training)
