@@ -34,6 +34,18 @@ def build_on(learner, episode):
             raise one_pass.error from None
 
 
+def build_network(network, inputs):
+    """Make the weights of a network on symbolic inputs, a nest.
+
+    Keras says that a `Sequential` whose first layer takes several inputs is built before all of its
+    layers are, and symbolic inputs make no more of them: rows of zeros do.
+    """
+    if not network.built:
+        network(inputs)
+    if isinstance(network, keras.Sequential) and not all(x.built for x in network.layers):
+        network(map_nest(lambda t: tf.zeros([1, *(n or 1 for n in t.shape[1:])], t.dtype), inputs))
+
+
 @contextlib.contextmanager
 def _some_loss(learner):
     """A loss for `adapt` to step on, where there is none yet: Keras builds a file's learner first.

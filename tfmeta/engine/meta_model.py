@@ -168,8 +168,7 @@ class MetaModel(SavedInKeras, keras.Model, metaclass=saving.ReadyAfterInit):
         """Make the weights of the network for inputs of this shape, `(None, ...)`, or a nest."""
         inputs = building.network_inputs(input_shape, self.input_dtype)
         if self.network is not None:
-            if not self.network.built:
-                self.network(inputs)
+            building.build_network(self.network, inputs)
         elif type(self).call is not MetaModel.call or not self._layers:
             self.compute_output_spec(inputs)
 

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfmeta.engine.checks.input_shapes import check_input_shapes
 from tfmeta.learners.embedding.base import most_ways
 from tfmeta.learners.embedding.protonet import ProtoNet, Prototypes
 from tfmeta.ops import class_means
@@ -59,6 +60,11 @@ class ZeroShotProtoNet(ProtoNet):
                 f"{widths[0]} and {widths[1]}."
             )
         self.description_network = description_network
+
+    def check_episodes(self, first):
+        super().check_episodes(first)
+        check_input_shapes(self.inner_network(), _part(first.query.x, "x"), 2)
+        check_input_shapes(self.description_network, _part(first.support.x, "description"), 2)
 
     def adapt(self, support, training=False):
         rows = _part(support.x, "description")
