@@ -197,6 +197,21 @@ METHODS = {
     "ConvCNP": Method("ConvCNP", {}, more={"modes": {}}, network="none", frequency={}),
     "TNP": Method("TNP", {}, more={"modes": {}}, network="none", frequency={}),
     "Hypernetwork": Method("Hypernetwork", {}, {}, {"modes": {}}, frequency={}),
+    "BayesianMAML": Method("BayesianMAML", SLOW, GLYPH, {"modes": SLOW}, frequency=FIVE),
+    "PLATIPUS": Method("PLATIPUS", SLOW, GLYPH, {"modes": SLOW}, frequency=FIVE),
+    "ALPaCA": Method(
+        "ALPaCA", {"learn_noise": True}, more={"modes": {"learn_noise": True}},
+        network="embedding", frequency={"learn_noise": True},
+    ),
+    "DKT": Method(
+        "DKT", {}, {"kernel": "cosine", "learn_noise": False}, {"modes": {}},
+        network="embedding", frequency={},
+    ),
+    "ADKL-GP": Method("ADKL", {}, more={"modes": {}}, network="embedding", frequency={}),
+    "ADKL-KRR": Method(
+        "ADKL", {"head": "ridge"}, more={"modes": {"head": "ridge"}},
+        network="embedding", frequency={"head": "ridge"},
+    ),
     "LSTM": Method("LSTMLearner", glyphs={}, network="embedding"),
     "MANN": Method("MANN", glyphs={}, network="embedding"),
     "SNAIL": Method("SNAIL", glyphs={}, network="embedding"),

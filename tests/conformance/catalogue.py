@@ -11,25 +11,30 @@ from conformance.own_methods import LayersOfItsOwn, MethodOfItsOwn
 
 import tfmeta
 from tfmeta.learners import (
+    ADKL,
     ALFA,
     ANIL,
     BDCSPN,
     BOIL,
     CAVIA,
     CNP,
+    DKT,
     FEAT,
     LEO,
     LRD2,
     MAML,
     MANN,
     MMAML,
+    PLATIPUS,
     R2D2,
     SNAIL,
     TIM,
     TNP,
+    ALPaCA,
     AttentiveNP,
     Baseline,
     BaselinePlusPlus,
+    BayesianMAML,
     CNAPs,
     ConvCNP,
     Finetune,
@@ -269,6 +274,32 @@ ROWS = {
     "Hypernetwork-images": Row(
         lambda: Hypernetwork(small_convolutional(), representation=4, hidden=(6,)),
         Hypernetwork,
+        True,
+        False,
+        second=True,
+    ),
+    "ALPaCA": Row(lambda: ALPaCA(tasks.dense(3), noise=0.5), ALPaCA, slow=True),
+    "DKT": Row(lambda: DKT(tasks.dense(3), noise=0.5), DKT, slow=True),
+    "DKT-images": Row(
+        lambda: DKT(embedding(), kernel="cosine", noise=0.5), DKT, True, True, True, second=True
+    ),
+    "ADKL": Row(
+        lambda: ADKL(hidden=(6,), representation=4, embedding=4, noise=0.5), ADKL, slow=True
+    ),
+    "BayesianMAML": Row(
+        lambda: BayesianMAML(tasks.dense(), particles=2, **RATE), BayesianMAML, slow=True
+    ),
+    "BayesianMAML-images": Row(
+        lambda: BayesianMAML(small_convolutional(), particles=2, leader_steps=1, **RATE),
+        BayesianMAML,
+        True,
+        False,
+        second=True,
+    ),
+    "PLATIPUS": Row(lambda: PLATIPUS(tasks.dense(), particles=2, **RATE), PLATIPUS, slow=True),
+    "PLATIPUS-images": Row(
+        lambda: PLATIPUS(small_convolutional(), particles=2, **RATE),
+        PLATIPUS,
         True,
         False,
         second=True,

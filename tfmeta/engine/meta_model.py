@@ -61,6 +61,8 @@ class MetaModel(SavedInKeras, keras.Model, metaclass=saving.ReadyAfterInit):
     needs_pretraining = False
     #: True if `score_task` has a loss of its own, so that none has to be compiled.
     has_own_loss = False
+    #: True if there are `predict_distribution` and `query_log_likelihood`.
+    predicts_distributions = False
     #: False if XLA cannot compile the method with all tasks in one kernel.
     vectorizes_in_xla = True
     #: False if XLA makes no step of the method faster: `jit_compile="auto"` does without it.

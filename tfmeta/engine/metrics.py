@@ -1,5 +1,7 @@
 """The metrics that `fit` reports."""
 
+import contextlib
+import contextvars
 import inspect
 import warnings
 
@@ -7,6 +9,23 @@ import keras
 import tensorflow as tf
 
 from tfmeta.engine import losses
+
+_scale = contextvars.ContextVar("scale", default=())
+
+
+@contextlib.contextmanager
+def beside_outputs(scale):
+    """A scope in which metrics are told the standard deviations of outputs; () for none."""
+    token = _scale.set(scale)
+    try:
+        yield
+    finally:
+        _scale.reset(token)
+
+
+def scale_of_outputs():
+    """The standard deviations of the outputs that are counted here, like them, or None."""
+    return None if isinstance(_scale.get(), tuple) else _scale.get()
 
 
 def merge_tasks(nest):
@@ -79,6 +98,8 @@ def _copies(metrics):
         return [part for part in map(_copies, metrics) if part is not None]
     if not isinstance(metrics, keras.metrics.Metric):
         return metrics
+    if getattr(metrics, "of_distributions", False):
+        return None  # there is no distribution before adaptation
     copy = copy_of(metrics)
     if copy is None:
         warnings.warn(

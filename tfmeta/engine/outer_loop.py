@@ -4,10 +4,9 @@ import tensorflow as tf
 
 from tfmeta.engine import losses, phases
 from tfmeta.engine.checks import episode_checks, finite
-from tfmeta.engine.metrics import merge_tasks
+from tfmeta.engine.metrics import beside_outputs, merge_tasks
 from tfmeta.engine.task import (
     BeforeResult,
-    TaskResult,
     computes_in_float16,
     map_over_tasks,
     run_before,
@@ -60,7 +59,7 @@ def train_step(learner, episodes):
     episodes = Episode(*episodes[:2])
     episode_checks.assert_masks(learner, episodes)
     scored, before = phases.run(learner, lambda: _descend(learner, episodes))
-    return _update_metrics(learner, TaskResult(*scored), episodes.query, before)
+    return _update_metrics(learner, scored, episodes.query, before)
 
 
 def _descend(learner, episodes):
@@ -85,7 +84,8 @@ def _descend(learner, episodes):
         for variables, values in state:
             for variable, value in zip(variables, values, strict=True):
                 variable.assign(value)
-    return (results.loss, results.y, results.outputs, results.mask), before
+    results = results._replace(objective=(), inner_losses=(), updates=(), adapted=())
+    return results, before
 
 
 def test_step(learner, episodes):
@@ -133,11 +133,12 @@ def _before_results(learner, episodes, results):
 
 
 def _update_metrics(learner, results, query, before):
-    y, outputs, mask = merge_tasks((results.y, results.outputs, results.mask))
+    y, outputs, mask, scale = merge_tasks((results.y, results.outputs, results.mask, results.scale))
     mask = losses.counted_rows(learner.query_loss, y, mask)
     for metric in learner.metrics:
         if metric.name == "loss":
             metric.update_state(results.loss)
     if before != ():
         learner.before_adaptation.update(before, query, learner.query_loss)
-    return learner.compute_metrics(x=None, y=y, y_pred=outputs, sample_weight=mask)
+    with beside_outputs(scale):
+        return learner.compute_metrics(x=None, y=y, y_pred=outputs, sample_weight=mask)

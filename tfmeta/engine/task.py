@@ -25,6 +25,7 @@ class TaskResult(NamedTuple):
         inner_losses: support loss before each inner step, `[T]`, if there are such steps.
         updates: a sequence of `StateUpdate`: state that goes from one outer step to the next.
         adapted: what `adapt` returned, where the outer gradient wants it.
+        scale: standard deviations of `outputs`, `[M, ...]`, where a learner predicts them.
     """
 
     loss: Any
@@ -35,6 +36,7 @@ class TaskResult(NamedTuple):
     inner_losses: Any = ()
     updates: Any = ()
     adapted: Any = ()
+    scale: Any = ()
 
 
 class StateUpdate(NamedTuple):

@@ -1,5 +1,7 @@
 """Scores over many episodes, with their intervals, and pictures of them."""
 
+from tfmeta.evaluation.active import active_curve
+from tfmeta.evaluation.calibration import Coverage, NegativeLogLikelihood
 from tfmeta.evaluation.comparison import Comparison, compare
 from tfmeta.evaluation.exact_gp import ExactGP
 from tfmeta.evaluation.function_plots import plot_functions
@@ -7,6 +9,11 @@ from tfmeta.evaluation.gate_plots import plot_gates
 from tfmeta.evaluation.likelihood import score_likelihood
 from tfmeta.evaluation.plots import plot_curve, plot_episode
 from tfmeta.evaluation.rejection import score_rejection
+from tfmeta.evaluation.reliability import (
+    ExpectedCalibrationError,
+    plot_reliability,
+    score_reliability,
+)
 from tfmeta.evaluation.report import EvaluationReport
 from tfmeta.evaluation.scoring import evaluate_episodes, score_curve
 from tfmeta.evaluation.sequences import score_sequence
@@ -14,17 +21,23 @@ from tfmeta.evaluation.zero_shot import score_zero_shot
 
 __all__ = [
     "Comparison",
+    "Coverage",
     "EvaluationReport",
     "ExactGP",
+    "ExpectedCalibrationError",
+    "NegativeLogLikelihood",
+    "active_curve",
     "compare",
     "evaluate_episodes",
     "plot_curve",
     "plot_episode",
     "plot_functions",
     "plot_gates",
+    "plot_reliability",
     "score_curve",
     "score_likelihood",
     "score_rejection",
+    "score_reliability",
     "score_sequence",
     "score_zero_shot",
 ]

@@ -2,15 +2,16 @@
 
 import functools
 
+import numpy as np
 import tensorflow as tf
 
 from tfmeta.arguments import check_number
-from tfmeta.learners.context.base import NeuralProcess, rows_of_targets
+from tfmeta.learners.gaussian import GaussianLearner, rows_of_targets
 from tfmeta.ops.gaussian_process import check_kernel, covariance, gaussian_posterior
 from tfmeta.types import Examples
 
 
-class ExactGP(NeuralProcess):
+class ExactGP(GaussianLearner):
     """Predict with the posterior of a Gaussian process of known kernel. Learns nothing.
 
     On episodes of `tfmeta.episodes.gaussian_process` with the same arguments, the expected
@@ -46,6 +47,8 @@ class ExactGP(NeuralProcess):
     def adapt(self, support):
         x = self.features(support.x)
         y = rows_of_targets(support.y, x.dtype)
+        if self.noise == 0:
+            _check_once(x, support.mask)
         return Examples(*(tf.cast(t, tf.float64) for t in (x, y, support.mask)))
 
     def predict_distribution(self, adapted, x, training=False):
@@ -59,3 +62,15 @@ class ExactGP(NeuralProcess):
         scale = tf.sqrt(tf.maximum(variance + self.noise**2, 1e-12))
         scale = tf.repeat(scale[:, None], mean.shape[1], axis=1)
         return tf.cast(mean, x.dtype), tf.cast(scale, x.dtype)
+
+
+def _check_once(x, mask):
+    """Without noise, a point that is there twice makes the covariances singular."""
+    if not tf.executing_eagerly():
+        return
+    rows = x.numpy()[mask.numpy() > 0]
+    if len(np.unique(rows, axis=0)) < len(rows):
+        raise ValueError(
+            "Expected each point once, as noise=0. Received: a support set that has a point twice. "
+            "Give a small noise, such as 1e-3."
+        )

@@ -3,7 +3,6 @@
 import numpy as np
 
 from tfmeta.evaluation.plots import COLORS, figure_class, saved
-from tfmeta.learners.context.base import NeuralProcess
 from tfmeta.types import Episode, Examples
 
 POINTS = 200
@@ -56,7 +55,7 @@ def plot_functions(learners, episode, path=None, title="Predictions from a few p
 def _prediction(learner, support, x):
     """`(mean [rows], standard deviation [rows] or None)`."""
     adapted = learner.adapt(support._replace(y=support.y[:, None]))
-    if not isinstance(learner, NeuralProcess):
+    if not getattr(learner, "predicts_distributions", False):
         return np.array(learner.predict_query(adapted, x)).reshape(len(x)), None
     return tuple(np.array(t)[:, 0] for t in learner.predict_distribution(adapted, x))
 

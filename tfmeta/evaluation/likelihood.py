@@ -2,9 +2,10 @@
 
 import tensorflow as tf
 
+from tfmeta.evaluation.calibration import check_predicts_distributions
 from tfmeta.evaluation.report import EvaluationReport
 from tfmeta.evaluation.scoring import is_transductive, score_all
-from tfmeta.learners.context.base import NeuralProcess
+from tfmeta.learners.gaussian import mean_over_rows
 
 
 def score_likelihood(learner, episodes, count=600, verbose=1):
@@ -14,7 +15,7 @@ def score_likelihood(learner, episodes, count=600, verbose=1):
     not scored. With targets of several columns, a point's log-likelihood is the sum over them.
 
     Args:
-        learner: a neural process, such as `tfmeta.learners.CNP`, or `ExactGP`.
+        learner: one that predicts distributions, such as `tfmeta.learners.CNP`, or `ExactGP`.
         episodes: `tf.data.Dataset` of meta-batched `Episode`, with a seed of their own.
         count: number of episodes, the first of the dataset.
         verbose: 1 for a progress bar, 0 for silence.
@@ -26,14 +27,12 @@ def score_likelihood(learner, episodes, count=600, verbose=1):
         ValueError: the learner predicts no distributions; the dataset ends before `count`.
         FloatingPointError: a score is not finite.
     """
-    if not isinstance(learner, NeuralProcess):
-        raise ValueError(
-            "Expected a learner that predicts distributions, such as tfmeta.learners.CNP. "
-            f"Received: {type(learner).__name__}; use evaluate_episodes."
-        )
+    check_predicts_distributions(learner)
 
     def task_score(episode):
-        return -tf.cast(learner.score_task(episode, training=False).loss, tf.float64)
+        adapted, query = learner.adapt(episode.support), episode.query
+        values = learner.query_log_likelihood(adapted, query.x, query.y)
+        return mean_over_rows(tf.cast(values, tf.float64), query.mask)
 
     key = ("score_likelihood",)
     scores, _ = score_all(learner, episodes, count, None, lambda _: task_score, key, verbose)

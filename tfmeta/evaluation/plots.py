@@ -53,13 +53,14 @@ def plot_curve(curves, path=None, title="Adaptation to new tasks"):
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     axes = figure.subplots()
     for i, (name, curve) in enumerate(curves.items()):
-        steps, color = np.arange(len(curve.mean)), COLORS[i % len(COLORS)]
+        steps, color = curve.first + np.arange(len(curve.mean)), COLORS[i % len(COLORS)]
         mean, interval = scale * curve.mean, scale * curve.interval
         marker = MARKERS[i % len(MARKERS)]
         axes.plot(steps, mean, color=color, marker=marker, markersize=5, label=name)
         axes.fill_between(steps, mean - interval, mean + interval, color=color, alpha=0.2, lw=0)
     axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.set_xlabel(f"inner step (bands: 95 % interval, {_episode_counts(curves)} episodes)")
+    of = f"bands: 95 % interval, {_episode_counts(curves)} episodes"
+    axes.set_xlabel(f"{next(iter(curves.values())).step_name} ({of})")
     axes.set_ylabel(f"query {score_name}{unit}")
     axes.set_title(title)
     axes.grid(alpha=0.3)

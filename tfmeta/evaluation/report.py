@@ -144,12 +144,14 @@ class EvaluationReport:
 
 
 class ScoreCurve:
-    """The score of each episode after 0, 1, ..., T inner steps.
+    """The score of each episode after 0, 1, ..., T inner steps, or other steps of a task.
 
     Args:
         scores: `[episodes, T + 1]`.
         score_name: name of the score.
         transductive: as in `EvaluationReport`.
+        step_name: what a step is called.
+        first: the number of the first step.
 
     Attributes:
         scores: float64 array `[episodes, T + 1]`.
@@ -161,18 +163,23 @@ class ScoreCurve:
         ValueError: `scores` is empty or has another number of axes.
     """
 
-    def __init__(self, scores, score_name="score", transductive=False):
+    def __init__(
+        self, scores, score_name="score", transductive=False, *, step_name="inner step", first=0
+    ):
         self.scores = _checked(scores, 2, "(episodes, inner steps + 1)")
+        self.step_name, self.first = step_name, first
         self.score_name, self.transductive = score_name, bool(transductive)
         self.mean, self.interval = _mean_and_interval(self.scores)
 
     def at(self, inner_steps):
         """The `EvaluationReport` after this many inner steps."""
-        return EvaluationReport(self.scores[:, inner_steps], self.score_name, self.transductive)
+        scores = self.scores[:, inner_steps - self.first]
+        return EvaluationReport(scores, self.score_name, self.transductive)
 
     def __repr__(self):
-        last = self.scores.shape[1] - 1
-        return f"<ScoreCurve: 0 to {last} inner steps; after {last}: {self.at(last)}>"
+        last = self.first + self.scores.shape[1] - 1
+        steps = f"{self.first} to {last} {self.step_name}s"
+        return f"<ScoreCurve: {steps}; after {last}: {self.at(last)}>"
 
 
 def _written(text, path):

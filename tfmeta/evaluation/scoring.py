@@ -11,8 +11,10 @@ from tfmeta.arguments import check_integer
 from tfmeta.engine.checks import causes
 from tfmeta.engine.kept import kept
 from tfmeta.engine.meta_model import MetaModel
+from tfmeta.evaluation.calibration import DistributionMetric, check_predicts_distributions
 from tfmeta.evaluation.default_score import default_score
 from tfmeta.evaluation.report import EvaluationReport, ScoreCurve
+from tfmeta.learners.gaussian import mean_over_rows, rows_of_targets
 
 
 def evaluate_episodes(learner, episodes, count=600, *, score=None, inner_steps=None, verbose=1):
@@ -31,7 +33,8 @@ def evaluate_episodes(learner, episodes, count=600, *, score=None, inner_steps=N
             accuracy where the compiled loss is of classes (sparse, one-hot, binary or
             multi-label, where every label of a row counts), or where `y` holds integers and
             outputs have a last axis of classes; mean squared error otherwise. Rows whose mask
-            is 0, and those of the loss's `ignore_class`, do not count.
+            is 0, and those of the loss's `ignore_class`, do not count. Of learners that predict
+            distributions also `NegativeLogLikelihood()` and `Coverage(0.95)`.
         inner_steps: overrides the learner's number of inner steps.
         verbose: 1 for a progress bar, 0 for silence.
 
@@ -51,11 +54,16 @@ def evaluate_episodes(learner, episodes, count=600, *, score=None, inner_steps=N
     def with_score(score):
         def task_score(episode):
             adapted, query = learner.adapt(episode.support, **options), episode.query
+            if score.of_distributions:
+                mean, scale = learner.predict_distribution(adapted, query.x)
+                return score.of_rows(query.y, mean, scale, query.mask)
             outputs = learner.predict_query(adapted, query.x, mask=query.mask)
             return score(query.y, outputs, query.mask)
 
         return task_score
 
+    if isinstance(score, DistributionMetric):
+        check_predicts_distributions(learner)
     key = "evaluate_episodes", inner_steps
     scores, name = score_all(learner, episodes, count, score, with_score, key, verbose)
     return EvaluationReport(scores, name, is_transductive(learner))
@@ -166,15 +174,17 @@ class _Score:
     """Scores the outputs of one task; knows its name once it has been traced."""
 
     def __init__(self, function, loss):
+        self.of_distributions = isinstance(function, DistributionMetric)
         if function is not None and not callable(function):
             raise ValueError(
                 "Expected score to be a callable (y, outputs, mask) -> scalar, or None. "
                 f"Received: {function!r}."
             )
-        if function is not None:
+        if function is not None and not self.of_distributions:
             _check_score(function)
         self.function, self.loss = function, loss
         self.name = getattr(function, "__name__", type(function).__name__)
+        self.name = function.name if self.of_distributions else self.name
         self.name = "score" if self.name == "<lambda>" else self.name.replace("_", " ")
 
     def __call__(self, y, outputs, mask):
@@ -187,6 +197,11 @@ class _Score:
                 f"Expected {self.name} to be a scalar for one task. Received: shape {score.shape}."
             )
         return tf.cast(score, tf.float64)
+
+    def of_rows(self, y, mean, scale, mask):
+        """The mean of a score of distributions over real rows, float64."""
+        values = self.function.of_rows(rows_of_targets(y, mean.dtype), mean, scale)
+        return mean_over_rows(tf.cast(values, tf.float64), mask)
 
 
 def _check_score(function):

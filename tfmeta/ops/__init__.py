@@ -3,7 +3,7 @@
 from tfmeta.backend.map_tasks import map_gradients, map_tasks
 from tfmeta.backend.moments import exact_moments as moments
 from tfmeta.ops.distances import cosine_similarity, euclidean, squared_euclidean
-from tfmeta.ops.gaussian_process import covariance, gaussian_posterior
+from tfmeta.ops.gaussian_process import covariance, gaussian_posterior, marginal_likelihood
 from tfmeta.ops.logistic import logistic
 from tfmeta.ops.mahalanobis import class_gaussians, mahalanobis
 from tfmeta.ops.noise import standard_normal
@@ -23,6 +23,7 @@ __all__ = [
     "mahalanobis",
     "map_gradients",
     "map_tasks",
+    "marginal_likelihood",
     "moments",
     "ridge",
     "row",

@@ -4,6 +4,8 @@ import math
 
 import tensorflow as tf
 
+from tfmeta.ops.cholesky import cholesky
+
 #: Added to the diagonal, as a share of the variance: what a float64 Cholesky needs without noise.
 JITTER = 1e-8
 
@@ -89,13 +91,47 @@ def gaussian_posterior(covariance, x, y, mask, query_x, noise):
         Rasmussen and Williams, "Gaussian Processes for Machine Learning" (2006), section 2.2.
     """
     real = tf.cast(mask, x.dtype)
-    # A row that does not count has variance 1 and no covariance: it says nothing.
-    known = covariance(x, x) * real[:, None] * real[None, :]
-    diagonal = tf.linalg.diag_part(known)
-    known = tf.linalg.set_diag(known, diagonal * (1 + JITTER) + noise**2 * real + (1 - real))
-    factor = tf.linalg.cholesky(known)
+    factor = _factor(covariance, x, real, noise)
     between = covariance(x, query_x) * real[:, None]
     mean = tf.matmul(between, tf.linalg.cholesky_solve(factor, y * real[:, None]), True)
     half = tf.linalg.triangular_solve(factor, between)
     prior = covariance(query_x[:, None], query_x[:, None])[:, 0, 0]
     return mean, prior - tf.reduce_sum(half**2, axis=0)
+
+
+def marginal_likelihood(covariance, x, y, mask, noise):
+    """The logarithm of the density of noisy values, all of them together.
+
+    With `K = k(x, x) + noise^2 I` over the `n` real rows, and each column `y` of the values:
+
+        -1/2 y^T K^-1 y - 1/2 log |K| - n/2 log(2 pi)
+
+    Args:
+        covariance: as in `gaussian_posterior`.
+        x: `[S, D]`, where values are known.
+        y: `[S, d]`, the values, of which columns are independent.
+        mask: `[S]`, 0 for rows that do not count.
+        noise: the standard deviation of the values' noise.
+
+    Returns:
+        `[d]`, one number a column.
+
+    Reference:
+        Rasmussen and Williams, "Gaussian Processes for Machine Learning" (2006), equation 2.30.
+    """
+    real = tf.cast(mask, x.dtype)
+    factor = _factor(covariance, x, real, noise)
+    half = tf.linalg.triangular_solve(factor, y * real[:, None])
+    # Rows that do not count have 1 on the diagonal of the factor.
+    volume = tf.reduce_sum(tf.math.log(tf.linalg.diag_part(factor)))
+    constant = 0.5 * math.log(2 * math.pi) * tf.reduce_sum(real)
+    return -0.5 * tf.reduce_sum(half**2, axis=0) - volume - constant
+
+
+def _factor(covariance, x, real, noise):
+    """The Cholesky factor of the noisy values' covariances, `[S, S]`."""
+    # A row that does not count has variance 1 and no covariance: it says nothing.
+    known = covariance(x, x) * real[:, None] * real[None, :]
+    diagonal = tf.linalg.diag_part(known)
+    diagonal = diagonal * (1 + JITTER) + noise**2 * real + (1 - real)
+    return cholesky(tf.linalg.set_diag(known, diagonal))

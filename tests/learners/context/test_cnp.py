@@ -9,7 +9,7 @@ from meta_gradients import relative_error_along
 
 import tfmeta
 from tfmeta.learners import CNP
-from tfmeta.learners.context.base import log_likelihood
+from tfmeta.learners.gaussian import log_likelihood
 
 SMALL = {"hidden": (6,), "representation": 5}
 

@@ -7,8 +7,9 @@ import tensorflow as tf
 
 from tfmeta.arguments import check_integer
 from tfmeta.learners.context.attention import Attention
-from tfmeta.learners.context.base import dense_layers, full_precision
+from tfmeta.learners.context.base import dense_layers
 from tfmeta.learners.context.latent_np import LatentNP
+from tfmeta.learners.gaussian import full_precision
 
 
 class AttendedPoints(NamedTuple):

@@ -6,19 +6,17 @@ import tensorflow as tf
 from tfmeta.arguments import check_integer
 from tfmeta.learners.context.base import (
     GaussianDecoder,
-    NeuralProcess,
     check_layer,
     check_minimum_scale,
     check_widths,
     dense_layers,
-    full_precision,
     mean_of_rows,
-    rows_of_targets,
 )
+from tfmeta.learners.gaussian import GaussianLearner, full_precision, rows_of_targets
 
 
 @keras.saving.register_keras_serializable("tfmeta")
-class CNP(NeuralProcess):
+class CNP(GaussianLearner):
     """Encode each context point, take the mean, and decode a Gaussian at each target input.
 
     With the support points `(x_i, y_i)`, the context, and query inputs `x`, the targets:

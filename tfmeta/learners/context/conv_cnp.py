@@ -8,14 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer, check_number
-from tfmeta.learners.context.base import (
-    GaussianDecoder,
-    NeuralProcess,
-    check_layer,
-    check_minimum_scale,
-    full_precision,
-    rows_of_targets,
-)
+from tfmeta.learners.context.base import GaussianDecoder, check_layer, check_minimum_scale
+from tfmeta.learners.gaussian import GaussianLearner, full_precision, rows_of_targets
 
 
 class FunctionOnGrid(NamedTuple):
@@ -31,7 +25,7 @@ class FunctionOnGrid(NamedTuple):
 
 
 @keras.saving.register_keras_serializable("tfmeta")
-class ConvCNP(NeuralProcess):
+class ConvCNP(GaussianLearner):
     """Smooth the context onto a grid, convolve it there, and read the targets off by smoothing.
 
     For curves, inputs `x` of one column. With the context points `(x_i, y_i)`, grid points `t_k`,

@@ -1,24 +1,27 @@
 """Neural processes with a latent variable (NP)."""
 
-import math
 from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer
-from tfmeta.engine.inputs import as_tensor
+from tfmeta.engine.inputs import as_targets, as_tensor
 from tfmeta.engine.task import TaskResult
 from tfmeta.learners.context.base import (
     GaussianDecoder,
-    NeuralProcess,
     check_layer,
     check_minimum_scale,
     check_widths,
     dense_layers,
-    full_precision,
-    log_likelihood,
     mean_of_rows,
+)
+from tfmeta.learners.gaussian import (
+    GaussianLearner,
+    full_precision,
+    kl_divergence,
+    mixture_log_likelihood,
+    mixture_moments,
     rows_of_targets,
 )
 from tfmeta.ops.noise import standard_normal
@@ -38,7 +41,7 @@ class LatentContext(NamedTuple):
 
 
 @keras.saving.register_keras_serializable("tfmeta")
-class LatentNP(NeuralProcess):
+class LatentNP(GaussianLearner):
     """Encode the context as a distribution over functions, and decode each function drawn from it.
 
     With the context `C`, points `(x_i, y_i)`, the targets `T` and a latent variable `z` `[Z]`:
@@ -164,10 +167,12 @@ class LatentNP(NeuralProcess):
         return tf.constant(noise.numpy())
 
     def predict_distribution(self, adapted, x, training=False):
-        mean, scale = self.predict_draws(adapted, x, self.evaluation_noise(), training)
-        of_all = tf.reduce_mean(mean, axis=0)
-        variance = tf.reduce_mean(scale**2 + (mean - of_all) ** 2, axis=0)
-        return of_all, tf.sqrt(variance)
+        return mixture_moments(*self.predict_draws(adapted, x, self.evaluation_noise(), training))
+
+    def query_log_likelihood(self, adapted, x, y):
+        mean, scale = self.predict_draws(adapted, as_tensor(self, x), self.evaluation_noise())
+        y = rows_of_targets(as_targets(self, y), mean.dtype)
+        return mixture_log_likelihood(y, mean, scale)
 
     def score_task(self, episode, training):
         adapted, query = self.adapt(episode.support, training=training), episode.query
@@ -182,12 +187,12 @@ class LatentNP(NeuralProcess):
         else:
             draws = self.evaluation_noise()
         mean, scale = self.predict_draws(adapted, x, draws, training)
-        values = log_likelihood(y, mean, scale)  # [draws, M]
-        values = tf.reduce_logsumexp(values, axis=0) - math.log(draws.shape[0])
+        values = mixture_log_likelihood(y, mean, scale)
         mask = tf.cast(query.mask, values.dtype)
         bound = tf.reduce_sum(values * mask) - divergence
         loss = -tf.math.divide_no_nan(bound, tf.reduce_sum(mask))
-        return TaskResult(loss, query.y, tf.reduce_mean(mean, axis=0), query.mask, adapted=adapted)
+        mean, scale = mixture_moments(mean, scale)
+        return TaskResult(loss, query.y, mean, query.mask, adapted=adapted, scale=scale)
 
     def _posterior(self, episode, x, y):
         """`q(z | C, T)`."""
@@ -196,12 +201,6 @@ class LatentNP(NeuralProcess):
         x = tf.concat([of_support, self.features(x, True)], axis=0)
         y = tf.concat([rows_of_targets(support.y, y.dtype), y], axis=0)
         return self.latent(x, y, tf.concat([support.mask, episode.query.mask], axis=0), True)
-
-
-def kl_divergence(mean, scale, other_mean, other_scale):
-    """`KL(N(mean, scale^2) || N(other_mean, other_scale^2))`, summed over `[Z]`: a scalar."""
-    squares = (scale**2 + (mean - other_mean) ** 2) / (2 * other_scale**2)
-    return tf.reduce_sum(tf.math.log(other_scale / scale) + squares - 0.5)
 
 
 def _with_latent(latents, rows):

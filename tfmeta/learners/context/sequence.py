@@ -10,7 +10,7 @@ from tfmeta.engine.inputs import as_examples, check_labels
 from tfmeta.engine.meta_model import MetaModel
 from tfmeta.engine.serving import known_ways
 from tfmeta.engine.task import TaskResult
-from tfmeta.learners.context.base import features_of, full_precision, rows_of_targets
+from tfmeta.learners.gaussian import features_of, full_precision, rows_of_targets
 from tfmeta.types import Examples
 
 

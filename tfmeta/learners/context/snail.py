@@ -7,9 +7,9 @@ import keras
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer
-from tfmeta.learners.context.base import full_precision
 from tfmeta.learners.context.causal_attention import attend, seen_before
 from tfmeta.learners.context.sequence import SequenceLearner
+from tfmeta.learners.gaussian import full_precision
 
 
 class Reading(NamedTuple):

@@ -7,14 +7,8 @@ import tensorflow as tf
 
 from tfmeta.arguments import check_integer
 from tfmeta.learners.context.attention import Attention
-from tfmeta.learners.context.base import (
-    GaussianDecoder,
-    NeuralProcess,
-    check_minimum_scale,
-    dense_layers,
-    full_precision,
-    rows_of_targets,
-)
+from tfmeta.learners.context.base import GaussianDecoder, check_minimum_scale, dense_layers
+from tfmeta.learners.gaussian import GaussianLearner, full_precision, rows_of_targets
 
 
 class ContextStates(NamedTuple):
@@ -32,7 +26,7 @@ class ContextStates(NamedTuple):
 
 
 @keras.saving.register_keras_serializable("tfmeta")
-class TNP(NeuralProcess):
+class TNP(GaussianLearner):
     """A transformer over the points, in which every point looks at the context points.
 
     With an embedding `e` of points, and of targets with zeros in the place of y:

@@ -15,14 +15,8 @@ from tfmeta.engine.checks.input_shapes import check_input_shapes
 from tfmeta.engine.losses import one_output
 from tfmeta.engine.meta_model import MetaModel
 from tfmeta.inner import call_network
-from tfmeta.learners.context.base import (
-    check_layer,
-    check_widths,
-    dense_layers,
-    full_precision,
-    mean_of_rows,
-    rows_of_targets,
-)
+from tfmeta.learners.context.base import check_layer, check_widths, dense_layers, mean_of_rows
+from tfmeta.learners.gaussian import full_precision, rows_of_targets
 from tfmeta.ops import class_means
 
 

@@ -10,9 +10,9 @@ from tfmeta.arguments import check_integer, check_number
 from tfmeta.engine.inputs import network_dtype
 from tfmeta.engine.task import TaskResult
 from tfmeta.inner import SGD, gradient_steps
-from tfmeta.learners.context.base import full_precision
 from tfmeta.learners.context.latent_np import kl_divergence
 from tfmeta.learners.embedding.base import EmbeddingLearner, hide_absent
+from tfmeta.learners.gaussian import full_precision
 from tfmeta.ops import class_means
 from tfmeta.ops.noise import standard_normal
 

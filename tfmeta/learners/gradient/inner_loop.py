@@ -33,8 +33,11 @@ class FastWeights(NamedTuple):
     inner_losses: Any
 
 
-def adaptation_path(learner, support, inner_steps, training, last_only):
-    """Every point of the inner loop, or the last one: a list of `FastWeights`."""
+def adaptation_path(learner, support, inner_steps, training, last_only, start=None):
+    """Every point of the inner loop, or the last one: a list of `FastWeights`.
+
+    It starts from tensors as `adapted_part.start` returns them, from those without `start`.
+    """
     learner_checks.check_compiled(learner, "adapt")
     support = as_examples(learner, support)
     steps = learner.steps_of(training) if inner_steps is None else inner_steps
@@ -43,9 +46,10 @@ def adaptation_path(learner, support, inner_steps, training, last_only):
     checks.check_inner_steps(learner, steps, weights)
     checks.check_weights_with_parameters(learner)
     support_loss = _support_loss(learner, support, training)
-    start = learner.adapted_part.start(
-        learner, weights, lambda f: support_loss(f, values, 0)[0], support, training
-    )
+    if start is None:
+        start = learner.adapted_part.start(
+            learner, weights, lambda f: support_loss(f, values, 0)[0], support, training
+        )
     if steps > 1:  # so that the first step is the same function of a task as all others
         start, state = of_each_task((start, values[2]), like=tf.nest.flatten(support.x)[0])
         values = *values[:2], state
@@ -67,6 +71,13 @@ def adaptation_path(learner, support, inner_steps, training, last_only):
         seen = tf.convert_to_tensor(losses[:t]) if t else tf.zeros([0], weights[0].dtype)
         points.append(FastWeights(adapted, state, seen))
     return points
+
+
+def loss_at_start(learner, examples, training):
+    """The loss of examples before any step, as a function of what the inner loop changes."""
+    examples, values = as_examples(learner, examples), _values(learner)
+    loss = _support_loss(learner, examples, training)
+    return lambda fast: loss(fast, values, 0)[0]
 
 
 def _values(learner):
@@ -125,7 +136,8 @@ class _Handed:
         constraints = self.learner.adapted_constraints()
         if not any(constraints):
             return weights
-        pairs = zip(weights, constraints, strict=True)
+        # Several sets of weights may come one after another.
+        pairs = zip(weights, constraints * (len(weights) // len(constraints)), strict=True)
         return [w if constraint is None else constraint(w) for w, constraint in pairs]
 
 

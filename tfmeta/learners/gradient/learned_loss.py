@@ -7,7 +7,7 @@ from tfmeta.arguments import check_integer
 from tfmeta.engine import building
 from tfmeta.engine.losses import one_output
 from tfmeta.inner.rule import Learned
-from tfmeta.learners.context.base import full_precision
+from tfmeta.learners.gaussian import full_precision
 from tfmeta.learners.gradient.base import GradientLearner
 from tfmeta.ops import row
 

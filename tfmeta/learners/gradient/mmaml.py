@@ -8,14 +8,8 @@ from tfmeta.arguments import check_integer
 from tfmeta.backend.network_facts import layers_with_weights
 from tfmeta.engine import building
 from tfmeta.engine.losses import one_output
-from tfmeta.learners.context.base import (
-    check_layer,
-    check_widths,
-    dense_layers,
-    full_precision,
-    mean_of_rows,
-    rows_of_targets,
-)
+from tfmeta.learners.context.base import check_layer, check_widths, dense_layers, mean_of_rows
+from tfmeta.learners.gaussian import full_precision, rows_of_targets
 from tfmeta.learners.gradient.adapted_part import AllWeights, replaced
 from tfmeta.learners.gradient.base import GradientLearner
 

@@ -1,0 +1,144 @@
+"""ALPaCA: Bayesian linear regression on learned features."""
+
+import math
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from tfmeta.arguments import check_flag, check_number
+from tfmeta.inner.rule import Learned
+from tfmeta.learners.gaussian import GaussianLearner, rows_of_targets
+from tfmeta.ops.cholesky import cholesky
+
+
+class LinearPosterior(NamedTuple):
+    """What `ALPaCA.adapt` returns, float64.
+
+    Attributes:
+        mean: of the weights, `K` `[F, d]`.
+        factor: the Cholesky factor of the precision `L` `[F, F]`.
+    """
+
+    mean: Any
+    factor: Any
+
+
+@keras.saving.register_keras_serializable("tfmeta")
+class ALPaCA(GaussianLearner):
+    """Learn features, and a prior of the linear regression on them whose posterior is exact.
+
+    With features `f(x)` `[F]`, targets `[d]`, the support set's matrices `X` `[S, F]` and `Y`:
+
+        y = K^T f(x) + e,  e ~ N(0, s^2),   prior: K_j ~ N(K_0j, s_j^2 L_0^-1) for each target j
+        posterior:   L = L_0 + X^T X,   K = L^-1 (L_0 K_0 + X^T Y)
+        prediction:  mean K^T f(x),   variance s^2 (1 + f(x)^T L^-1 f(x))
+        loss = - mean over the query set of the log-likelihood of the prediction
+
+    Outputs are means; `predict_distribution` has standard deviations, too. For regression, with
+    targets `[rows, d]`. No loss needs to be compiled. Everything behind the features is
+    computed in float64: the prior's precision is small beside that of the points.
+
+    Meta-learned: the weights of `f`, `K_0`, `L_0`, and `s` if asked. Adapted: `K` and `L`.
+
+    Differs from the paper: how many support points a task has is up to the episodes, while the
+    authors' code draws their number anew at each step; `L_0` is the product of a triangular factor
+    with positive diagonal, so that it stays invertible.
+
+    Args:
+        network: a `keras.Model` that maps inputs to features `[rows, F]` (more axes are
+            flattened); None for the inputs themselves. The authors' code: 128-128-32, tanh.
+        noise: `s`, the standard deviation of targets around the function, > 0.
+        learn_noise: True learns `s`, which then starts at `noise`, one number for each target.
+        precision: `L_0` starts as this number times the identity, > 0. A weight's standard
+            deviation starts at `noise / sqrt(precision)`.
+        **kwargs: `task_batching`, `name` and `dtype`, as in `MetaModel`.
+
+    Raises:
+        ValueError: an argument is out of its range.
+
+    Reference:
+        Harrison, Sharma and Pavone, "Meta-Learning Priors for Efficient Online Bayesian
+        Regression", WAFR 2018, arXiv:1807.08912, equations 4 to 9, algorithms 1 and 2.
+    """
+
+    def __init__(self, network=None, *, noise=0.02, learn_noise=False, precision=1.0, **kwargs):
+        super().__init__(network, **kwargs)
+        self.noise, self.precision = check_noise(noise), check_number("precision", precision)
+        self.learn_noise = check_flag("learn_noise", learn_noise)
+        self.prior = LinearPrior(
+            self.noise, self.learn_noise, self.precision, dtype=self.dtype_policy
+        )
+
+    @classmethod
+    def search_space(cls, hp):
+        """Arguments of the constructor, drawn with the `hp` of keras-tuner."""
+        return {
+            "noise": hp.Float("noise", 1e-3, 1.0, sampling="log", default=0.02),
+            "learn_noise": hp.Boolean("learn_noise"),
+            "precision": hp.Float("precision", 1e-3, 10.0, sampling="log", default=1.0),
+        }
+
+    def adapt(self, support, training=False):
+        x = self.features(support.x, training)
+        y = rows_of_targets(support.y, x.dtype)
+        return LinearPosterior(*self.prior(x, y, tf.cast(support.mask, x.dtype)))
+
+    def predict_distribution(self, adapted, x, training=False):
+        x = self.features(x, training)
+        rows = tf.cast(x, tf.float64)
+        mean = tf.matmul(rows, adapted.mean)
+        half = tf.linalg.triangular_solve(adapted.factor, tf.transpose(rows))
+        spread = tf.sqrt(1.0 + tf.reduce_sum(half**2, axis=0))
+        scale = spread[:, None] * self.prior.scale()
+        return tf.cast(mean, x.dtype), tf.cast(scale, x.dtype)
+
+
+class LinearPrior(Learned):
+    """What ALPaCA learns behind the features: `K_0`, `L_0` and `s`.
+
+    Args:
+        noise, learn_noise, precision: as in `ALPaCA`.
+        **kwargs: `name` and `dtype`, as in `keras.layers.Layer`.
+    """
+
+    def __init__(self, noise, learn_noise, precision, name="prior", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.noise, self.learn_noise, self.precision = noise, learn_noise, precision
+
+    def build(self, x_shape, y_shape, real_shape):
+        width, targets = x_shape[-1], y_shape[-1]
+        constant, half = keras.initializers.Constant, 0.5 * math.log(self.precision)
+        self.mean = self.add_weight((width, targets), "zeros", name="mean")
+        self.below = self.add_weight((width, width), "zeros", name="below_the_diagonal")
+        self.log_diagonal = self.add_weight((width,), constant(half), name="log_diagonal")
+        self.log_scale = self.add_weight(
+            (targets,), constant(math.log(self.noise)), trainable=self.learn_noise, name="log_scale"
+        )
+
+    def scale(self):
+        """`s`, `[d]`, float64."""
+        return tf.exp(tf.cast(self.log_scale, tf.float64))
+
+    def call(self, x, y, real):
+        """The posterior of features `[S, F]` and targets `[S, d]`: `(K, factor of L)`, float64."""
+        mean, below, diagonal, x, y, real = (
+            tf.cast(t, tf.float64)
+            for t in (self.mean, self.below, self.log_diagonal, x, y, real[:, None])
+        )
+        root = tf.linalg.set_diag(tf.linalg.band_part(below, -1, 0), tf.exp(diagonal))
+        precision = tf.matmul(root, root, transpose_b=True)
+        x, y = x * real, y * real
+        factor = cholesky(precision + tf.matmul(x, x, transpose_a=True))
+        right = tf.matmul(precision, mean) + tf.matmul(x, y, transpose_a=True)
+        return tf.linalg.cholesky_solve(factor, right), factor
+
+
+def check_noise(noise):
+    """The noise of targets as a float; a ValueError unless it is > 0."""
+    if noise == 0 and not isinstance(noise, bool):
+        raise ValueError(
+            "Expected noise > 0: without noise a point that is there twice, with two targets, has "
+            f"no posterior. Received: noise={noise!r}. Give a small one, such as 1e-3."
+        )
+    return check_number("noise", noise)

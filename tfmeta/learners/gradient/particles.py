@@ -1,0 +1,183 @@
+"""What gradient learners share that adapt several sets of weights to a task: particles."""
+
+import math
+
+import keras
+import tensorflow as tf
+
+from tfmeta.arguments import check_number
+from tfmeta.engine import losses
+from tfmeta.engine.adapted_model import AdaptedModel
+from tfmeta.engine.inputs import as_targets, as_tensor
+from tfmeta.engine.task import TaskResult
+from tfmeta.inner.rule import Learned
+from tfmeta.learners.gaussian import (
+    mean_over_rows,
+    mixture_log_likelihood,
+    mixture_moments,
+    rows_of_targets,
+)
+from tfmeta.learners.gradient import inner_loop
+from tfmeta.learners.gradient.adapted_part import AllWeights
+from tfmeta.learners.gradient.base import GradientLearner
+
+
+class ParticleLearner(GradientLearner):
+    """Base of the gradient learners that keep several sets of a network's weights for a task.
+
+    Each particle predicts for itself, `predict_particles`. Outputs are the mean of what they
+    predict: of numbers, or of the probabilities of classes, whose logarithm it is where outputs are
+    logits. For targets that are numbers, particles and a noise of targets, one learned number, are
+    a mixture of Gaussians, which `predict_distribution` gives by mean and standard deviation. The
+    noise learns by the likelihood of the query set, and changes no other gradient.
+
+    A subclass has an `adapted_part` of the class `Particles`.
+    """
+
+    @property
+    def predicts_distributions(self):
+        """False where a loss of classes is compiled."""
+        loss = self.query_loss
+        return not (losses.takes_logits(loss) or losses.expects_probabilities(loss))
+
+    # Several sets of weights, where the base has one.
+
+    def run_network(self, weights, state, x, training, batch_statistics):
+        """Call the network on the weights of each particle: `(outputs [K, ...], new_state)`.
+
+        The particles share a state, or there is a list of states.
+        """
+        shared = not (state and isinstance(state[0], list | tuple))
+        outputs = []
+        for i, own in enumerate(weights):
+            before = state if shared else state[i]
+            run = super().run_network(own, before, x, training, batch_statistics)
+            outputs.append(run[0])
+            state = run[1] if shared else state
+        return tf.stack(outputs), state
+
+    def inner_loss(self, examples, outputs, weights, step):
+        # The sum: each particle then has the gradient of its own loss.
+        return tf.reduce_sum(self.particle_losses(examples, outputs))
+
+    def query_state(self, weights, state, step, support, training):
+        return [
+            inner_loop.support_statistics(self, [own], state, support, training) for own in weights
+        ]
+
+    # What they predict together.
+
+    def predict_particles(self, adapted, x, training=False):
+        """Outputs of each particle for query inputs `[M, ...]`: `[K, M, ...]`."""
+        return self.run_network(
+            adapted.weights, adapted.state, as_tensor(self, x), training, self.transductive
+        )[0]
+
+    def predict_query(self, adapted, x, training=False):
+        return self.mean_of(self.predict_particles(adapted, x, training))
+
+    def mean_of(self, outputs):
+        """The prediction `[M, ...]` that the particles' outputs `[K, M, ...]` make together."""
+        if outputs.shape[0] == 1:
+            return outputs[0]
+        fn = getattr(self.query_loss, "fn", None)
+        if fn in CLASSES and losses.takes_logits(self.query_loss):
+            logarithms = tf.nn.log_softmax(outputs)
+            return tf.reduce_logsumexp(logarithms, axis=0) - math.log(outputs.shape[0])
+        return tf.reduce_mean(outputs, axis=0)
+
+    def predict_distribution(self, adapted, x, training=False):
+        """Mean and standard deviation of targets `[M, d]`, noise included."""
+        return mixture_moments(*self._gaussians(self.predict_particles(adapted, x, training)))
+
+    def query_log_likelihood(self, adapted, x, y):
+        """The logarithm of the density of targets `[M, d]` under the mixture, `[M]`."""
+        mean, scale = self._gaussians(self.predict_particles(adapted, x))
+        y = rows_of_targets(as_targets(self, y), mean.dtype)
+        return mixture_log_likelihood(y, mean, scale)
+
+    def _gaussians(self, outputs):
+        """Of outputs `[K, M, d]` the mean and the standard deviation of each, alike."""
+        outputs = outputs[..., None] if outputs.shape.rank == 2 else outputs
+        return outputs, tf.zeros_like(outputs) + self.adapted_part.noise(outputs.dtype)
+
+    # The outer loss.
+
+    def score_task(self, episode, training):
+        adapted = self.adapt(episode.support, training=training)
+        return self.scored(episode, adapted, training)
+
+    def scored(self, episode, adapted, training):
+        """The `TaskResult` of a task that particles have adapted to."""
+        query = episode.query
+        outputs = self.predict_particles(adapted, query.x, training)
+        mean = self.mean_of(outputs)
+        result = TaskResult(
+            self.task_loss(query, mean), query.y, mean, query.mask,
+            inner_losses=adapted.inner_losses, adapted=adapted,
+        )  # fmt: skip
+        if self.predicts_distributions:
+            result = result._replace(scale=self._scale_like(outputs, mean))
+        if not training:
+            return result
+        objective = self.outer_loss(episode, adapted, outputs)
+        return result._replace(objective=objective + self._noise_loss(query, outputs))
+
+    def outer_loss(self, episode, adapted, outputs):
+        """What the outer loop descends in a training step, a scalar."""
+        raise NotImplementedError(f"{type(self).__name__} does not define `outer_loss`.")
+
+    def particle_losses(self, examples, outputs):
+        """The loss of examples for each particle, `[K]`."""
+        return tf.stack([self.task_loss(examples, o) for o in tf.unstack(outputs)])
+
+    def _scale_like(self, outputs, mean):
+        return tf.reshape(mixture_moments(*self._gaussians(outputs))[1], tf.shape(mean))
+
+    def _noise_loss(self, query, outputs):
+        """What the noise descends; nothing else of it is a function of what is learned."""
+        if not self.predicts_distributions:  # a weight that nothing depends on is an error
+            return 0.0 * self.adapted_part.noise(outputs.dtype)
+        mean, scale = self._gaussians(tf.stop_gradient(outputs))
+        values = mixture_log_likelihood(rows_of_targets(query.y, mean.dtype), mean, scale)
+        loss = -mean_over_rows(values, query.mask)
+        return loss - tf.stop_gradient(loss)
+
+    def adapted_model(self, support):
+        return AdaptedModel.of(self, support)  # no copy of the network has several sets of weights
+
+
+class Particles(Learned, AllWeights):
+    """What the inner loop changes: several sets of the network's weights, one after another.
+
+    Args:
+        noise: where the noise of targets starts, > 0.
+        most: the largest number of particles.
+        **kwargs: `name` and `dtype`, as in `keras.layers.Layer`.
+    """
+
+    def __init__(self, noise, most, name="particles", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.first_noise, self.most = check_number("noise", noise), most
+        self.built = True
+
+    def make(self, learner):
+        """Make the noise of targets."""
+        first = keras.initializers.Constant(math.log(self.first_noise))
+        dtype = learner.network_weights()[0].dtype
+        self.log_noise = self.add_weight((), first, dtype, name="log_noise")
+
+    def noise(self, dtype):
+        """The standard deviation of targets, a scalar."""
+        return tf.exp(tf.cast(self.log_noise, dtype))
+
+    def names(self, learner):
+        return super().names(learner) * self.most
+
+    def place(self, learner, weights, fast, step):
+        """The weights of each particle, a list of lists."""
+        each = len(weights)
+        return [list(fast[i : i + each]) for i in range(0, len(fast), each)]
+
+
+CLASSES = (keras.losses.sparse_categorical_crossentropy, keras.losses.categorical_crossentropy)
