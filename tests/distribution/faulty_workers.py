@@ -68,6 +68,11 @@ def killed(worker):
     fit(tfmeta.distribution.join(60), tfmeta.distribution.share(4), "killed", [kill] * worker)
 
 
+def elsewhere(worker):
+    """The chief finds the backup of the killed run, the other one does not."""
+    fit(tfmeta.distribution.join(60), tfmeta.distribution.share(4), ["killed", "else"][worker])
+
+
 def again(worker):
     fit(tfmeta.distribution.join(60), tfmeta.distribution.share(4), "killed")
 

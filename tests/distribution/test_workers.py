@@ -36,7 +36,7 @@ def said(script, *arguments):
 )
 def test_two_workers_equal_one_process(steps, names, tmp_path):
     lines = said("two_workers.py", tmp_path, steps, *names)
-    assert [line["ends"] for line in lines if "ends" in line] == [[0], [0, 0]], lines
+    assert [line["ends"] for line in lines if "ends" in line] == [[0, 0, 0]], lines
     found = {line["learner"]: line for line in lines if "learner" in line}
     assert list(found) == names
     # Weights, state and history; the workers among themselves bit for bit.
@@ -71,14 +71,19 @@ def test_faults_are_named_in_time(tmp_path):
 
 @pytest.mark.slow
 def test_a_killed_worker_stops_all_and_the_restart_ends_as_if_nothing_was(tmp_path):
-    lines = said("faulty_workers.py", tmp_path, "whole", "killed", "again", "stuck")
+    lines = said("faulty_workers.py", tmp_path, "whole", "killed", "elsewhere", "again", "stuck")
     ended = {line["fault"]: line["ends"] for line in lines if "fault" in line}
-    assert ended == {"whole": [0, 0], "killed": [-1, 9], "again": [0, 0], "stuck": [-1, -1]}
-    error, *stuck = [line for line in lines if "error" in line]
-    assert error["error"] == "ConnectionError"
-    assert error["text"].startswith("Expected all 2 workers to stay until the end. Received: ")
-    assert "worker 1 stopped or cannot be reached" in error["text"]
-    assert {line["error"] for line in stuck} == {"ConnectionError"}
+    both = [-1, -1]
+    assert ended == {
+        "whole": [0, 0], "killed": [-1, 9], "elsewhere": both, "again": [0, 0], "stuck": both
+    }  # fmt: skip
+    killed, *others = [line for line in lines if "error" in line]
+    assert killed["error"] == "ConnectionError"
+    assert killed["text"].startswith("Expected all 2 workers to stay until the end. Received: ")
+    assert "worker 1 stopped or cannot be reached" in killed["text"]
+    assert [line["error"] for line in others] == ["ValueError"] * 2 + ["ConnectionError"] * 2
+    for line in others[:2]:
+        assert "from the same backup. Received: those of outer steps [6, 0]" in line["text"]
     runs = [line for line in lines if "end" in line]
     assert [run["name"] for run in runs] == ["whole", "whole", "killed", "killed"]
     assert {tuple(run["restored"]) for run in runs[2:]} == {(6, 2)}

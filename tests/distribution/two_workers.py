@@ -80,8 +80,9 @@ def worker(number):
 
 def main():
     ports = free_ports(2)
-    say(ends=ends([start(one_process)], 1200))
-    say(ends=ends([start(worker, w, tf_config=config(ports, w)) for w in range(2)], 1200))
+    children = [start(one_process)]
+    children += [start(worker, w, tf_config=config(ports, w)) for w in range(2)]
+    say(ends=ends(children, 3000))
     for name in NAMES:
         one, first, second = (np.load(FOLDER / f"{name}_{w}.npz") for w in ("one", 0, 1))
         errors = {k: float(np.abs(one[k] - first[k]).max()) for k in one.files if one[k].size}
