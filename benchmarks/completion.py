@@ -22,6 +22,7 @@ import tfmeta
 from benchmarks.machine import machine
 from benchmarks.processes import MinutesOfCPU
 from benchmarks.workers import with_tfmeta
+from tools.write_tables import markdown
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "completion.json"
 CONTEXTS, SIDE = (10, 30, 100), 28
@@ -119,6 +120,21 @@ def figures(learners, count):
             error = {"squared error": [report.mean, report.interval]}
             found.setdefault(name, {})[shots] = error
     return found
+
+
+def table(results):
+    """Markdown: squared error and log-likelihood by the number of context pixels."""
+    rows = []
+    for name, by_pixels in results["figures"].items():
+        cells = []
+        for score, digits in (("squared error", 4), ("log-likelihood", 2)):
+            for found in by_pixels.values():
+                numbers = [f"{v:.{digits}f}" for v in found.get(score, ())]
+                cells.append(" ± ".join(numbers) or "-")
+        rows.append((name, *cells))
+    scores = ("error", "log-likelihood")
+    columns = [f"{score}, {shots} pixels" for score in scores for shots in CONTEXTS]
+    return markdown(("method", *columns), rows)
 
 
 def plot(learner, title, path, pictures=4):

@@ -25,6 +25,7 @@ from benchmarks.machine import machine
 from benchmarks.processes import MinutesOfCPU
 from benchmarks.workers import with_tfmeta
 from tfmeta.evaluation import EvaluationReport
+from tools.write_tables import markdown
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "in_context.json"
 DIMENSIONS, LENGTH = 5, 11
@@ -93,6 +94,16 @@ def figures(learner, noise, count):
         reports = [EvaluationReport(scores) for scores in of_places.T]
         found[name] = [[report.mean, report.interval] for report in reports]
     return found
+
+
+def table(results):
+    """Markdown: errors by the number of points seen, and how many times ridge's ours are."""
+    methods, rows = results["figures"], []
+    for seen in range(LENGTH):
+        cells = [f"{m[seen][0]:,.3f} ± {m[seen][1]:,.3f}" for m in methods.values()]
+        ours, best = (methods[name][seen][0] for name in ("InContextTransformer", "ridge"))
+        rows.append((str(seen), *cells, f"{ours / best:.2f}"))
+    return markdown(("points seen", *methods, "transformer / ridge"), rows)
 
 
 def plot(results, path):

@@ -4,7 +4,7 @@ from tools.write_tables import markdown
 
 COLUMNS = (
     "row", "score", "published", "to reach", "here", "difference", "state", "outer steps",
-    "hours of CPU",
+    "CPU time",
 )  # fmt: skip
 
 
@@ -32,7 +32,7 @@ def _cells(name, row, test, run):
         _difference(run["differences"].get(test.name)),
         _state(run, percent),
         f"{run['steps']:,}",
-        f"{run['cpu_s'] / 3600:.2f}",
+        _cpu(run["cpu_s"]),
     )
 
 
@@ -46,6 +46,10 @@ def _score(score, percent, transductive):
     mean, interval = (100 * v if percent else v for v in score)
     text = f"{mean:.2f} ± {interval:.2f} %" if percent else f"{mean:.3f} ± {interval:.3f}"
     return f"{text}, transductive" if transductive else text
+
+
+def _cpu(seconds):
+    return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
 
 
 def _difference(value):
@@ -76,11 +80,12 @@ def plot(rows, results, path):
         for i, name in enumerate(of_family):
             for run in results[name].values():
                 _, hours, scores = zip(*run["curve"], strict=True)
-                axis.plot(hours, scores, color=f"C{i % 10}", linewidth=1, label=name)
+                axis.plot(hours, scores, color=f"C{i % 10}", marker=".", linewidth=1, label=name)
                 name = None  # one label a row
             published = begun[of_family[i]].tests[0].published
             if published is not None:
-                axis.axhline(published / 100, color=f"C{i % 10}", linestyle=":", linewidth=1)
+                level = published if family == "sinusoid" else published / 100
+                axis.axhline(level, color=f"C{i % 10}", linestyle=":", linewidth=1)
         regression = family == "sinusoid"
         axis.set(
             title=family, xscale="log", yscale="log" if regression else "linear",

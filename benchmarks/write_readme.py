@@ -10,7 +10,14 @@ a table says something else than the figures.
 import json
 import pathlib
 
-from benchmarks import accuracy_report, learners, reproduce, reproduce_report, speed_report
+from benchmarks import (
+    accuracy_report,
+    in_context,
+    learners,
+    reproduce,
+    reproduce_report,
+    speed_report,
+)
 from benchmarks.methods import FREQUENCIES
 from tools.write_tables import filled, markdown
 
@@ -35,6 +42,7 @@ def tables():
     found["learners"] = learners.table(figures("learners"))
     found["episodes"] = episodes_table(figures("episodes"))
     found["reproduce"] = reproduce_report.table(reproduce.ROWS, figures("reproduce"))
+    found["in context"] = in_context.table(figures("in_context"))
     found["mixed precision"] = mixed_precision_table(figures("mixed_precision"))
     return found
 

@@ -127,9 +127,9 @@ def test_what_is_said_of_running_and_of_finished_trainings(tmp_path):
     table = reproduce_report.table({"maml-omniglot-5w1s": ROWS["maml-omniglot-5w1s"]}, found)
     assert table.splitlines()[-2:] == [
         "| maml-omniglot-5w1s, seed 0 | 5-way 1-shot | 98.7 | 98 | 98.10 ± 0.20 %, transductive "
-        "| -0.60 | finished | 500 | 0.10 |",
+        "| -0.60 | finished | 500 | 6.0 min |",
         "| maml-omniglot-5w1s, seed 1, 0.1 of it | 5-way 1-shot | 98.7 | 98 | - | - | running, "
-        "step 500 of 6,000, validation 93.10 % | 500 | 0.10 |",
+        "step 500 of 6,000, validation 93.10 % | 500 | 6.0 min |",
     ]
     table = reproduce_report.table({"boil-omniglot-5w1s": ROWS["boil-omniglot-5w1s"]}, found)
     assert table.endswith("| - | - | - | - | not begun | - | - |")

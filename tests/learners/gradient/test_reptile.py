@@ -122,3 +122,30 @@ def test_the_sinusoid_of_the_authors():
     )
     assert after.mean - after.interval < 0.225
     assert before.mean > 3  # the variance of the waves is 4.25
+
+
+def test_inner_adam_is_that_of_keras():
+    """Weights of each task after five steps on its own examples."""
+    episodes = tasks.regression(rows=5)
+    learner = compiled(
+        Reptile(tasks.line(), inner_learning_rate=0.05, inner_steps=5, inner_beta_2=0.99)
+    )
+    found = outer_gradients(learner, episodes)
+    start = [v.numpy() for v in learner.network.trainable_variables]
+    moved = []
+    for i in range(episodes.support.x.shape[0]):
+        x, y = (np.concatenate([getattr(e, axis)[i] for e in episodes]) for axis in "xy")
+        network = keras.models.clone_model(learner.network)
+        network.set_weights(learner.network.get_weights())
+        optimizer = keras.optimizers.Adam(0.05, beta_1=0.0, beta_2=0.99, epsilon=1e-8)
+        for _ in range(5):
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean(tf.square(network(x) - y))
+            variables = network.trainable_variables
+            optimizer.apply(tape.gradient(loss, variables), variables)
+        moved.append([w - v.numpy() for w, v in zip(start, variables, strict=True)])
+    for gradient, of_tasks in zip(found, zip(*moved, strict=True), strict=True):
+        np.testing.assert_allclose(gradient, np.mean(of_tasks, axis=0), rtol=1e-4, atol=1e-6)
+    for beta in (0, 1, 1.5, "much"):
+        with pytest.raises(ValueError, match=r"inner_beta_2.*Received"):
+            Reptile(tasks.line(), inner_beta_2=beta)
