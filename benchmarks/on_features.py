@@ -62,9 +62,9 @@ def same(width):
 
 
 LEARNERS = {
-    "MAML": lambda w: tfmeta.learners.MAML(linear(w), inner_learning_rate=1.0, inner_steps=5),
-    "MetaSGD": lambda w: tfmeta.learners.MetaSGD(linear(w), inner_learning_rate=1.0, inner_steps=5),
-    "LEO": lambda w: tfmeta.learners.LEO(same(w), latent_learning_rate=1.0),
+    "MAML": lambda w: tfmeta.learners.MAML(linear(w), inner_learning_rate=0.1, inner_steps=5),
+    "MetaSGD": lambda w: tfmeta.learners.MetaSGD(linear(w), inner_learning_rate=0.1, inner_steps=5),
+    "LEO": lambda w: tfmeta.learners.LEO(same(w)),
 }
 
 
@@ -97,7 +97,7 @@ def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--epochs", type=int, default=12, help="of pretraining")
-    parser.add_argument("--steps", type=int, default=1000, help="outer steps")
+    parser.add_argument("--steps", type=int, default=2000, help="outer steps")
     parser.add_argument("--rate", type=float, default=2e-3, help="of Adam, to zero along a cosine")
     parser.add_argument("--clip", type=float, default=0.1, help="the norm of outer gradients")
     parser.add_argument("--test-episodes", type=int, default=600)

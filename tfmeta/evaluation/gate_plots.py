@@ -43,8 +43,9 @@ def plot_gates(learner, episodes, path=None, title="Gates of the LSTM meta-learn
             style = "-" if i < len(COLORS) else "--"
             axes.plot(steps, values.mean(axis=1), style, color=color, label=name)
             low, high = np.quantile(values, (0.1, 0.9), axis=1)
-            axes.fill_between(steps, low, high, color=color, alpha=0.12, lw=0)
+            axes.fill_between(steps, low, high, color=color, alpha=0.04, lw=0)
         axes.set(title=f"{kind} gate", xlabel="inner step", xticks=steps)
+        axes.ticklabel_format(axis="y", useOffset=False)
         axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=6, loc="center left", bbox_to_anchor=(1, 0.5))
     figure.suptitle(title, fontsize=11)
