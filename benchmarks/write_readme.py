@@ -16,6 +16,7 @@ from benchmarks import (
     learners,
     reproduce,
     reproduce_report,
+    several_workers,
     speed_report,
 )
 from benchmarks.methods import FREQUENCIES
@@ -43,6 +44,9 @@ def tables():
     found["episodes"] = episodes_table(figures("episodes"))
     found["reproduce"] = reproduce_report.table(reproduce.ROWS, figures("reproduce"))
     found["in context"] = in_context.table(figures("in_context"))
+    workers = figures("several_workers")
+    found["several workers"] = several_workers.table(workers)
+    found["several workers on paper"] = several_workers.paper(workers, speed)
     found["mixed precision"] = mixed_precision_table(figures("mixed_precision"))
     return found
 
