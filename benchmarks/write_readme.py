@@ -18,6 +18,7 @@ from benchmarks import (
     reproduce_report,
     several_workers,
     speed_report,
+    uncertainty,
 )
 from benchmarks.methods import FREQUENCIES
 from tools.write_tables import filled, markdown
@@ -47,6 +48,8 @@ def tables():
     workers = figures("several_workers")
     found["several workers"] = several_workers.table(workers)
     found["several workers on paper"] = several_workers.paper(workers, speed)
+    of_families = figures("uncertainty")["figures"].items()
+    found |= {f"uncertainty {family}": uncertainty.table(rows) for family, rows in of_families}
     found["mixed precision"] = mixed_precision_table(figures("mixed_precision"))
     return found
 

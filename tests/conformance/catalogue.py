@@ -278,7 +278,7 @@ ROWS = {
         False,
         second=True,
     ),
-    "ALPaCA": Row(lambda: ALPaCA(tasks.dense(3), noise=0.5), ALPaCA, slow=True),
+    "ALPaCA": Row(lambda: ALPaCA(tasks.dense(3), noise=0.5, precision=1.0), ALPaCA, slow=True),
     "DKT": Row(lambda: DKT(tasks.dense(3), noise=0.5), DKT, slow=True),
     "DKT-images": Row(
         lambda: DKT(embedding(), kernel="cosine", noise=0.5), DKT, True, True, True, second=True

@@ -57,11 +57,15 @@ def options_for(tutorial):
     return ["--data-dir", data_dir]
 
 
+def is_slow(tutorial):
+    return any(name in tutorial.stem for name in ("tune", "uncertainty"))
+
+
 @pytest.mark.parametrize(
     "tutorial",
     [
-        # A search compiles its steps anew in each trial.
-        pytest.param(path, id=path.stem, marks=[pytest.mark.slow] * ("tune" in path.stem))
+        # A search compiles its steps anew in each trial; samples of weights compile for long.
+        pytest.param(path, id=path.stem, marks=[pytest.mark.slow] * is_slow(path))
         for path in TUTORIALS
     ],
 )

@@ -40,8 +40,10 @@ class DistributionMetric(keras.metrics.Mean):
                 f"Expected a learner that predicts distributions, for the metric {self.name}. "
                 "Received: outputs without standard deviations. Leave the metric out."
             )
-        y = rows_of_targets(tf.convert_to_tensor(y_true), y_pred.dtype)
-        return super().update_state(self.of_rows(y, y_pred, scale), sample_weight)
+        rows = (
+            rows_of_targets(tf.convert_to_tensor(t), y_pred.dtype) for t in (y_true, y_pred, scale)
+        )
+        return super().update_state(self.of_rows(*rows), sample_weight)
 
 
 @keras.saving.register_keras_serializable("tfmeta")
