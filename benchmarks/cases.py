@@ -6,6 +6,7 @@ channels]`; each worker turns them into its own.
 """
 
 import dataclasses
+import itertools
 import math
 
 import numpy as np
@@ -84,6 +85,10 @@ CASES = {
     "protonet-color": Case(
         "conv4", (32, 32, 3), 0, 64, tasks=1, ways=20, shots=5, queries=5, learner="protonet"
     ),
+    # The rule of an inner step is learned, by the mean of the losses after 20 of its steps.
+    "optimizer-20": dataclasses.replace(
+        SINUSOID, tasks=8, learner="optimizer", inner_steps=20, steps_per_execution=1
+    ),
 }
 
 
@@ -148,6 +153,28 @@ def first_weights(case, seed=0):
             weights[f"norm{layer.name[4:]}/gamma"] = near(1, outputs)
             weights[f"norm{layer.name[4:]}/beta"] = near(0, outputs)
     return weights
+
+
+def rule_weights(seed=0):
+    """Name -> array, of the MLP rule: 19 features, two layers of 32, two outputs."""
+    random, widths = np.random.default_rng(seed), (19, 32, 32, 2)
+    weights = {}
+    for i, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
+        limit = math.sqrt(6 / (inputs + outputs))
+        kernel = random.uniform(-limit, limit, (inputs, outputs))
+        weights[f"rule/kernel_{i}"] = kernel.astype("float32")
+        weights[f"rule/bias_{i}"] = (0.1 * random.normal(size=outputs)).astype("float32")
+    return weights
+
+
+def outer_weights(case):
+    """Name -> array: what the outer step descends along."""
+    return rule_weights() if case.learner == "optimizer" else first_weights(case)
+
+
+def all_arrays(case):
+    """What a worker is given: weights of the network and of a rule, and a meta-batch."""
+    return {**first_weights(case), **outer_weights(case), **meta_batch(case)}
 
 
 def meta_batch(case, seed=0):

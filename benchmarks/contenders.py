@@ -42,12 +42,13 @@ class Kind:
 
 
 BOTH = ("maml", "protonet")
+ALL = (*BOTH, "optimizer")
 KINDS = {
-    "tfmeta": Kind("with_tfmeta", "tfmeta", learners=BOTH),
+    "tfmeta": Kind("with_tfmeta", "tfmeta", learners=ALL),
     # Each op on one core, which has to be chosen before TensorFlow starts.
     "tfmeta 1 thread": Kind("with_tfmeta", "tfmeta", environment=ONE_THREAD, default=False),
     "tfmeta checkpoint": Kind("with_tfmeta", "tfmeta", CHECKPOINT, default=False),
-    "tfmeta xla": Kind("with_tfmeta", "tfmeta", XLA, learners=BOTH, default=False),
+    "tfmeta xla": Kind("with_tfmeta", "tfmeta", XLA, learners=ALL, default=False),
     "tfmeta loop": Kind(
         "with_tfmeta", "tfmeta", {"learner": {"task_batching": "loop"}}, default=False
     ),
@@ -60,8 +61,8 @@ KINDS = {
     "torch loop": Kind("with_torch", "loop"),
     "torch.func vmap": Kind("with_torch", "torch.func vmap"),
     "torch protonet": Kind("with_torch", "protonet", learners=("protonet",)),
-    "jax vmap": Kind("with_jax", "vmap"),
-    "jax map": Kind("with_jax", "map"),
+    "jax vmap": Kind("with_jax", "vmap", learners=("maml", "optimizer")),
+    "jax map": Kind("with_jax", "map", learners=("maml", "optimizer")),
     "jax loop": Kind("with_jax", "loop"),
 }
 # Left out, and why: the graph of 1,000 unrolled tasks takes minutes to trace.

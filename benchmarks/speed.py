@@ -29,7 +29,7 @@ import tempfile
 import numpy as np
 
 from benchmarks import speed_report
-from benchmarks.cases import CASES, MEMORY_ONLY, first_weights, meta_batch
+from benchmarks.cases import CASES, MEMORY_ONLY, all_arrays, outer_weights
 from benchmarks.contenders import KINDS, ROOT, Worker, WorkerError, chosen
 from benchmarks.machine import LARGEST_BUSY_SHARE, busy_share, machine
 
@@ -48,7 +48,7 @@ def start(names, case, folder, peers_python, stack):
         `(workers, found)`: name -> `Worker`, and name -> what is known of it, errors too.
     """
     file = folder / "case.npz"
-    np.savez(file, **first_weights(case), **meta_batch(case))
+    np.savez(file, **all_arrays(case))
     workers, found = {}, {}
     for name in names:
         worker = stack.enter_context(Worker(name, peers_python))
@@ -68,7 +68,7 @@ def gradient_errors(names, case, folder):
     gradients = []
     for name in names:
         with np.load(folder / f"{name}.npz") as arrays:
-            parts = [np.float64(arrays[weight]).ravel() for weight in first_weights(case)]
+            parts = [np.float64(arrays[weight]).ravel() for weight in outer_weights(case)]
         gradients.append(np.concatenate(parts))
     scale = np.linalg.norm(gradients[0])
     errors = [float(np.linalg.norm(g - gradients[0]) / scale) for g in gradients]
@@ -101,7 +101,12 @@ def summary(case, taken, error):
 
 
 def measure_limit(name):
-    """`benchmarks.limit` in a process of its own: this one holds no TensorFlow."""
+    """`benchmarks.limit` in a process of its own: this one holds no TensorFlow.
+
+    None for a learned rule, whose time goes into what is no matrix product.
+    """
+    if CASES[name].learner == "optimizer":
+        return None
     command = [sys.executable, "-m", "benchmarks.limit", name]
     output = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     return json.loads(output.splitlines()[-1])
@@ -142,7 +147,7 @@ def measure_memory(name, names, options):
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         file = pathlib.Path(folder) / "case.npz"
-        np.savez(file, **first_weights(CASES[name]), **meta_batch(CASES[name]))
+        np.savez(file, **all_arrays(CASES[name]))
         for contender in names:
             try:
                 with Worker(contender, options.peers_python) as worker:

@@ -20,8 +20,9 @@ def add_ratios(result):
     ours = found.get("tfmeta", {}).get("tasks_per_s")
     for contender in found.values():
         if "tasks_per_s" in contender:
-            limit = result["limit"]
-            contender["share_of_limit"] = contender["tasks_per_s"] / limit["tasks_per_s"]
+            limit = result["limit"] or {}
+            if "tasks_per_s" in limit:
+                contender["share_of_limit"] = contender["tasks_per_s"] / limit["tasks_per_s"]
             if "same_shapes_tasks_per_s" in limit:
                 share = contender["tasks_per_s"] / limit["same_shapes_tasks_per_s"]
                 contender["share_of_same_shapes"] = share
@@ -52,7 +53,7 @@ def table(results):
 
 def _shares(found):
     shares = [found[k] for k in ("share_of_limit", "share_of_same_shapes") if k in found]
-    return " / ".join(f"{share:.0%}" for share in shares)
+    return " / ".join(f"{share:.0%}" for share in shares) or "-"
 
 
 def _cell(found, names):

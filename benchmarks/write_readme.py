@@ -42,6 +42,7 @@ def tables():
     found["speed"] = speed_report.table(speed)
     found["memory"] = speed_report.memory_table(speed)
     found["learners"] = learners.table(figures("learners"))
+    found["optimizers"] = optimizers_table(figures("optimizers"))
     found["episodes"] = episodes_table(figures("episodes"))
     found["reproduce"] = reproduce_report.table(reproduce.ROWS, figures("reproduce"))
     found["in context"] = in_context.table(figures("in_context"))
@@ -52,6 +53,24 @@ def tables():
     found |= {f"uncertainty {family}": uncertainty.table(rows) for family, rows in of_families}
     found["mixed precision"] = mixed_precision_table(figures("mixed_precision"))
     return found
+
+
+def optimizers_table(results):
+    """A row for each optimizer on each kind of tasks."""
+    rows = {"quadratics, 100 steps": results["quadratic"]["test"], **results["classifier"]["test"]}
+    columns = ("tasks", "optimizer", "rate", "training loss, all steps", "final query loss")
+    return markdown(
+        columns,
+        [
+            (tasks, name, f"{r['rate']:.3g}" if "rate" in r else "-", *_losses(r))
+            for tasks, result in rows.items()
+            for name, r in result.items()
+        ],
+    )
+
+
+def _losses(result):
+    return [f"{result[key][0]:.3f} ± {result[key][1]:.3f}" for key in ("training", "query")]
 
 
 def figures(name):

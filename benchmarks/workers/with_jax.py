@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import jaxlib
 import numpy as np
 
-from benchmarks.cases import EPSILON, layers
+from benchmarks.cases import EPSILON, layers, outer_weights
+from benchmarks.workers.jax_rule import unrolled_loss
 from benchmarks.workers.serve import LEARNING_RATE, Contender, serve
 
 VERSIONS = {"jax": jax.__version__, "jaxlib": jaxlib.__version__, "numpy": np.__version__}
@@ -54,29 +55,44 @@ def loss_of(case, weights, x, y):
     return -chosen.mean()
 
 
-def task_loss(case, weights, support_x, support_y, query_x, query_y):
-    """Query loss after the inner loop."""
+def task_loss(case, weights, support_x, support_y, query_x, query_y, start=None):
+    """Query loss after the inner loop; of a learned rule, the mean of the losses after its steps.
+
+    `start`: the network's weights, where `weights` are those of a rule.
+    """
+    if case.learner == "optimizer":
+
+        def loss(w, x, y):
+            return loss_of(case, w, x, y)
+
+        return unrolled_loss(
+            loss, weights, start, case.inner_steps, (support_x, support_y), (query_x, query_y)
+        )
     for _ in range(case.inner_steps):
         gradients = jax.grad(loss_of, 1)(case, weights, support_x, support_y)
         weights = {k: w - case.inner_learning_rate * gradients[k] for k, w in weights.items()}
     return loss_of(case, weights, query_x, query_y)
 
 
-def vmap_gradients(case, weights, batch):
+def vmap_gradients(case, weights, batch, start=None):
     """All tasks at once."""
 
     def mean_loss(weights):
-        tasks = jax.vmap(lambda weights, task: task_loss(case, weights, *task), (None, 0))
+        tasks = jax.vmap(
+            lambda weights, task: task_loss(case, weights, *task, start=start), (None, 0)
+        )
         return tasks(weights, batch).mean()
 
     return jax.value_and_grad(mean_loss)(weights)
 
 
-def map_gradients(case, weights, batch):
+def map_gradients(case, weights, batch, start=None):
     """One task after another, the gradient of each taken inside the loop."""
 
     def one(task):
-        return jax.value_and_grad(lambda weights: task_loss(case, weights, *task))(weights)
+        return jax.value_and_grad(lambda weights: task_loss(case, weights, *task, start=start))(
+            weights
+        )
 
     return jax.tree.map(lambda values: values.mean(0), jax.lax.map(one, batch))
 
@@ -101,12 +117,13 @@ class Vmap(Contender):
         self.batch = tuple(
             jnp.asarray(arrays[name]) for name in ("support_x", "support_y", "query_x", "query_y")
         )
-        weights = {name: jnp.asarray(a) for name, a in arrays.items() if "/" in name}
+        named = {name: jnp.asarray(a) for name, a in arrays.items() if "/" in name}
+        weights = {name: named.pop(name) for name in outer_weights(case)}
         zeros = [jax.tree.map(jnp.zeros_like, weights) for _ in range(2)]
         self.state = (weights, *zeros, jnp.zeros(()))
 
         def outer_step(state, batch):
-            loss, gradients = self.gradients(case, state[0], batch)
+            loss, gradients = self.gradients(case, state[0], batch, named)
             return adam(state, gradients), loss
 
         # Donated: the new weights and moments take the place of the old ones.

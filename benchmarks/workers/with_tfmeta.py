@@ -67,6 +67,16 @@ def learner_of(case, arrays, options=None):
     if case.learner == "protonet":
         arguments = {"distance": "squared_euclidean", **arguments}  # as in PyTorch's
         learner = tfmeta.learners.ProtoNet(network(case, arrays), **arguments)
+    elif case.learner == "optimizer":
+        learner = tfmeta.learners.LearnedOptimizer(
+            network(case, arrays),
+            rule=tfmeta.learners.MLPRule(name="rule"),
+            inner_steps=case.inner_steps,
+            draw_weights=False,
+            **arguments,
+        )
+        for variable in learner.trainable_variables:
+            variable.assign(arrays[name(variable)])
     else:
         learner = tfmeta.learners.MAML(
             network(case, arrays),

@@ -44,8 +44,10 @@ from tfmeta.learners import (
     LabelPropagation,
     LatentNP,
     LearnedLoss,
+    LearnedOptimizer,
     LSTMLearner,
     LSTMMetaLearner,
+    LSTMRule,
     MAMLPlusPlus,
     MatchingNet,
     MetaCurvature,
@@ -303,6 +305,14 @@ ROWS = {
         True,
         False,
         second=True,
+    ),
+    "LearnedOptimizer": Row(
+        lambda: LearnedOptimizer(
+            tasks.dense(), rule=LSTMRule((4,)), inner_steps=2, draw_weights=False
+        ),
+        LearnedOptimizer,
+        slow=True,
+        rate=0.01,
     ),
     "BDCSPN": on_embedding(BDCSPN),
     "CNAPs": Row(lambda: CNAPs(frozen(), representation=3, hidden=4), CNAPs, True, True, slow=True),

@@ -11,7 +11,9 @@ keras_tuner = pytest.importorskip("keras_tuner")
 LEARNERS = [
     value
     for name, value in sorted(vars(tfmeta.learners).items())
-    if name in tfmeta.learners.__all__ and name != "MetaModel"
+    if name in tfmeta.learners.__all__
+    and issubclass(value, tfmeta.MetaModel)
+    and name != "MetaModel"
 ]
 by_learner = pytest.mark.parametrize("cls", LEARNERS, ids=lambda cls: cls.__name__)
 

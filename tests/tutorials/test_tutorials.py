@@ -58,13 +58,13 @@ def options_for(tutorial):
 
 
 def is_slow(tutorial):
-    return any(name in tutorial.stem for name in ("tune", "uncertainty"))
+    return any(name in tutorial.stem for name in ("tune", "uncertainty", "optimizer"))
 
 
 @pytest.mark.parametrize(
     "tutorial",
     [
-        # A search compiles its steps anew in each trial; samples of weights compile for long.
+        # A search compiles its steps anew in each trial; samples and unrolls compile for long.
         pytest.param(path, id=path.stem, marks=[pytest.mark.slow] * is_slow(path))
         for path in TUTORIALS
     ],

@@ -1,12 +1,9 @@
 """One adapted task as a Keras model."""
 
-import contextlib
-
 import keras
 import tensorflow as tf
 
 from tfmeta.backend import private
-from tfmeta.backend.solve import elementary_operations
 from tfmeta.engine import building
 from tfmeta.engine.input_ranges import scaled
 from tfmeta.engine.inputs import as_examples
@@ -65,12 +62,6 @@ class AdaptedModel(keras.Model):
         structure = self._structure.structured_outputs
         values = [tf.convert_to_tensor(weight) for weight in self.adapted]
         return self.learner.predict_query(tf.nest.pack_sequence_as(structure, values), x)
-
-    def export(self, filepath, format="tf_saved_model", **kwargs):
-        """As `keras.Model.export`; LiteRT has no solver of systems, which some heads want."""
-        elementary = elementary_operations() if format == "litert" else contextlib.nullcontext()
-        with elementary:
-            return super().export(filepath, format, **kwargs)
 
     def get_config(self):
         if private.writes_hdf5():

@@ -51,7 +51,7 @@ def gradient_steps(
     """
 
     def gradients_at(t, weights, state):
-        return _loss_and_gradients(loss_fn, weights, state, t, loss_scale)
+        return loss_and_gradients(loss_fn, weights, state, t, loss_scale)
 
     def step(t, weights, slots, state):
         loss, gradients, state = gradients_at(t, weights, state)
@@ -92,7 +92,22 @@ def _of_constants(function):
     return call
 
 
-def _loss_and_gradients(loss_fn, weights, state, t, loss_scale):
+def loss_and_gradients(loss_fn, weights, state, t, loss_scale=None):
+    """The loss of one step, its gradients for the weights, and the new state.
+
+    Args:
+        loss_fn: as in `gradient_steps`.
+        weights: list of tensors.
+        state: what `loss_fn` hands on, a nest of tensors.
+        t: the number of the step.
+        loss_scale: as in `gradient_steps`.
+
+    Returns:
+        `(loss, gradients, state)`.
+
+    Raises:
+        UnreachedWeights: the loss does not depend on a weight.
+    """
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(weights)
         loss, state = loss_fn(weights, state, t)

@@ -51,6 +51,15 @@ from tfmeta.learners.gradient.parameter_memory import ParameterMemory
 from tfmeta.learners.gradient.platipus import PLATIPUS
 from tfmeta.learners.gradient.proto_maml import ProtoMAML
 from tfmeta.learners.gradient.reptile import Reptile
+from tfmeta.learners.optimizers.base import LearnedOptimizer
+from tfmeta.learners.optimizers.learned_rates import LearnedAdam, LearnedMomentum, LearnedSGD
+from tfmeta.learners.optimizers.lstm_rule import LSTMRule
+from tfmeta.learners.optimizers.mlp_rule import MLPRule
+from tfmeta.learners.optimizers.outer_gradients import (
+    EvolutionStrategies,
+    PersistentES,
+    ThroughUnroll,
+)
 
 #: Every class above: an import is the row of a method in the table of learners.
 __all__ = sorted(name for name, value in vars().items() if isinstance(value, type))
