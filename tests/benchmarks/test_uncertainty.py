@@ -7,6 +7,7 @@ import pytest
 from benchmarks import uncertainty
 
 
+@pytest.mark.slow
 def test_a_short_run(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(uncertainty, "RESULTS", tmp_path / "uncertainty.json")
     words = "uncertainty --methods DKT --families process --minutes 0.01 --count 8"
