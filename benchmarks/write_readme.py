@@ -12,6 +12,7 @@ import pathlib
 
 from benchmarks import (
     accuracy_report,
+    completion,
     in_context,
     learners,
     reproduce,
@@ -45,6 +46,7 @@ def tables():
     found["optimizers"] = optimizers_table(figures("optimizers"))
     found["episodes"] = episodes_table(figures("episodes"))
     found["reproduce"] = reproduce_report.table(reproduce.ROWS, figures("reproduce"))
+    found["completion"] = completion.table(figures("completion"))
     found["in context"] = in_context.table(figures("in_context"))
     workers = figures("several_workers")
     found["several workers"] = several_workers.table(workers)
