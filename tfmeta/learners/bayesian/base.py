@@ -102,7 +102,8 @@ class GaussianProcess(Learned):
         )
         # Rounding may leave a variance below 0 at a point that is known.
         scale = tf.sqrt(tf.maximum(variance, 0.0) + noise**2)
-        return mean + offset, tf.repeat(scale[:, None], mean.shape[1], axis=1)
+        columns = mean.shape[1] or tf.shape(mean)[1]  # as many as classes, where these are counted
+        return mean + offset, tf.repeat(scale[:, None], columns, axis=1)
 
     def log_marginal(self, features, values, mask):
         """The log-likelihood of all noisy values together, `[d]`, float64."""
