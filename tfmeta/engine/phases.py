@@ -23,6 +23,11 @@ def phase_start():
     return _start.get() or 0
 
 
+def open_phase():
+    """The outer step at which the phase of the scope around this call began, None without one."""
+    return _start.get()
+
+
 def current(learner):
     """The outer step at which the learner's phase began, from its number of outer steps."""
     step = int(tf.convert_to_tensor(learner.optimizer.iterations))
