@@ -93,6 +93,7 @@ def test_the_network_keeps_its_weights_and_can_be_trained_by_what_it_taught():
     assert not np.allclose(adapted.weights[0], drawn.weights[0])
 
 
+@pytest.mark.slow
 def test_two_devices_equal_one():
     """Learners whose tasks go on, and models that train by what was learned."""
     script = TESTS / "learners" / "optimizers" / "two_devices.py"

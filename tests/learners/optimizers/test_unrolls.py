@@ -102,6 +102,7 @@ def test_persistent_evolution_is_unbiased_where_truncation_is_not():
     assert found["persistent"].var() > 2 * found["evolution"].var()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("persistent", [False, True])
 def test_evolution_of_one_stretch_is_the_gradient_for_small_perturbations(persistent):
     """Losses are quadratic in the shift: opposite pairs have no error but that of the draw."""
@@ -157,7 +158,17 @@ def test_tasks_go_on_and_make_room_for_others():
     assert len(set(end[0] - begin[0])) > 2
 
 
-@pytest.mark.parametrize("outer", [None, EvolutionStrategies(0.05), PersistentES(0.05)])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "outer",
+    [
+        pytest.param(None, marks=SLOW),
+        pytest.param(EvolutionStrategies(0.05), marks=SLOW),
+        PersistentES(0.05),
+    ],
+)
 def test_a_file_goes_on_where_the_run_was(outer, tmp_path):
     data = tfmeta.episodes.quadratic(1, meta_batch_size=3, seed=0)
     learner = learner_of(outer_gradient=outer, fewest_steps=2)
