@@ -4,6 +4,7 @@ import gc
 import os
 import pickle
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -42,6 +43,12 @@ class Batched(Source):
 
     def __getitems__(self, numbers):
         return [self[number] for number in numbers]
+
+
+def aligned(x):
+    result = rows_module.empty_rows(len(x), x.shape[1:], x.dtype)
+    result[...] = x
+    return result
 
 
 def unaligned(x=X):
@@ -145,7 +152,7 @@ def test_a_source_is_read_by_one_thread_at_a_time():
 
 def test_x_is_there_once_however_many_pipelines_read_it(all_large):
     rng = np.random.default_rng(0)
-    for place in (unaligned, np.array):
+    for place in (unaligned, aligned):
         x = place(np.full((20_000, 100, 100), 7, np.uint8))  # 191 MiB
         labels = np.repeat(np.arange(200), 100)
         next(iter(classification(ClassDataset(x[:2000].copy(), labels[::10]), 3, queries=1)))
@@ -154,6 +161,19 @@ def test_x_is_there_once_however_many_pipelines_read_it(all_large):
         streams = [iter(classification(part, 3, queries=1)) for part in parts * 3]
         assert all(next(stream) for stream in streams)
         assert memory()["now"] - before < x.nbytes / 2
+
+
+def test_large_meta_batches_wait_two_at_a_time():
+    """tf.data alone would let them fill half of the machine's memory while a learner is slow."""
+    x = np.zeros((60, 200, 200, 3), np.uint8)
+    episodes = classification(from_arrays(x, LABELS), 5, 4, 6)  # 92 MiB a meta-batch
+    iterator = iter(episodes)
+    size = next(iterator).query.x.numpy().nbytes * 10 / 6
+    before = memory()["now"]
+    for _ in range(6):
+        next(iterator)
+        time.sleep(0.2)
+    assert memory()["now"] - before < (os.cpu_count() + 4) * size  # those being made, too
 
 
 def test_a_small_array_is_copied_once_to_where_tensorflow_reads_it():

@@ -41,6 +41,18 @@ def reader(dataset, padded=False):
     return read
 
 
+def read_in_place(dataset):
+    """The `tf.data.Dataset`, in which iterators leave the tables of `reader` where they are.
+
+    To rewrite a graph, as tf.data does by default, is to copy the tensors that its functions hold.
+    """
+    import tensorflow as tf
+
+    options = tf.data.Options()
+    options.experimental_optimization.apply_default_optimizations = False
+    return dataset.with_options(options)
+
+
 def _can_be_table(part):
     return part.in_place() or _is_text(part)
 

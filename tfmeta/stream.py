@@ -1,5 +1,7 @@
 """What every stream of episodes has in common: its numbering, its batches, its checks."""
 
+import math
+
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer
@@ -7,6 +9,7 @@ from tfmeta.arguments import check_integer
 # Episodes drawn by one call. Drawing takes about a hundred tiny ops whatever the number of
 # episodes; 256 of them cost about 4 us each, a single one 300 us. It changes no episode.
 _BLOCK = 256
+_LARGE = 2**22  # bytes of a meta-batch, of which two are always enough to be ahead
 
 
 def stream(draw, build=None, *, meta_batch_size, count, start, step):
@@ -36,7 +39,19 @@ def stream(draw, build=None, *, meta_batch_size, count, start, step):
     if build is not None:
         dataset = _parallel_map(dataset, build)
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(batches))
-    return dataset.prefetch(tf.data.AUTOTUNE)
+    return prefetched(dataset)
+
+
+def prefetched(dataset):
+    """The data set, some meta-batches ahead: as many as help, but of large ones no more than two.
+
+    On its own tf.data takes up to half of the machine's memory for them.
+    """
+    sizes = [
+        spec.dtype.size * math.prod(axis or 1 for axis in spec.shape)
+        for spec in tf.nest.flatten(dataset.element_spec)
+    ]
+    return dataset.prefetch(2 if sum(sizes) > _LARGE else tf.data.AUTOTUNE)
 
 
 def _parallel_map(dataset, function):

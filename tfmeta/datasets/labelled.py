@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer
-from tfmeta.reading import reader
+from tfmeta.reading import read_in_place, reader
 from tfmeta.types import check_class_dataset
 
 
@@ -47,4 +47,5 @@ def labelled(dataset, batch_size=64, seed=0):
 
     rows = tf.data.Dataset.range(dataset.num_examples)
     rows = rows.shuffle(dataset.num_examples, seed=seed).batch(int(batch_size))
-    return rows.map(examples, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    batches = rows.map(examples, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    return read_in_place(batches)

@@ -5,6 +5,7 @@ import tensorflow as tf
 from tfmeta.arguments import check_flag, check_integer
 from tfmeta.episodes.random_layers import Seeds, check_layers, flattened, one_by_one, with_seeds
 from tfmeta.ops import random_numbers as rng
+from tfmeta.stream import prefetched
 from tfmeta.types import Episode, Examples
 
 
@@ -63,12 +64,12 @@ def augmented(episodes, layers, support=True, query=True, *, seed=0, start=0, st
         return Episode(*(_changed(p, layers, seeds, k) if on else p for p, on, k in parts))
 
     if int(episodes.cardinality()) == tf.data.INFINITE_CARDINALITY:
-        return _mapped(episodes, change, tf.constant(0, tf.int64)).prefetch(tf.data.AUTOTUNE)
+        return prefetched(_mapped(episodes, change, tf.constant(0, tf.int64)))
     # Each pass is numbered from another place, far from each other.
     passes = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).take(1)
     result = passes.flat_map(lambda key: _mapped(episodes, change, tf.cast(key, tf.int64) * 2**20))
     result = result.apply(tf.data.experimental.assert_cardinality(episodes.cardinality()))
-    return result.prefetch(tf.data.AUTOTUNE)
+    return prefetched(result)
 
 
 def _mapped(episodes, change, of_pass):

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from tfmeta.arguments import check_bounds, check_integer
 from tfmeta.ops import random_numbers as rng
-from tfmeta.reading import reader
+from tfmeta.reading import read_in_place, reader
 from tfmeta.stream import check_stream, stream
 from tfmeta.types import Episode, Examples, check_class_dataset
 
@@ -79,11 +79,12 @@ def classification(
     ways, shots = check_bounds("ways", ways, 2), check_bounds("shots", shots, 1)
     queries = check_integer("queries", queries, 1)
     _check_dataset(dataset, ways, shots, queries)
-    return stream(
+    episodes = stream(
         _row_sampler(dataset, ways, shots, queries, seed),
         _episode_builder(dataset, ways, shots, queries),
         **numbering,
     )
+    return read_in_place(episodes)
 
 
 def _row_sampler(dataset, ways, shots, queries, seed):

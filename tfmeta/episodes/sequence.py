@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from tfmeta.arguments import check_integer
 from tfmeta.ops import random_numbers as rng
-from tfmeta.reading import reader
+from tfmeta.reading import read_in_place, reader
 from tfmeta.stream import check_stream, stream
 from tfmeta.types import Episode, Examples, check_class_dataset
 
@@ -54,7 +54,8 @@ def sequence(
     seed, numbering = check_stream(meta_batch_size, seed, count, start, step)
     ways, length = check_integer("ways", ways, 2), check_integer("length", length, 2)
     _check_dataset(dataset, ways, length)
-    return stream(_row_sampler(dataset, ways, length, seed), _episode_builder(dataset), **numbering)
+    draw, build = _row_sampler(dataset, ways, length, seed), _episode_builder(dataset)
+    return read_in_place(stream(draw, build, **numbering))
 
 
 def _row_sampler(dataset, ways, length, seed):
