@@ -14,6 +14,7 @@ LEARNERS = sorted(
     (c for c in vars(tfmeta.learners).values() if isinstance(c, type) and issubclass(c, MetaModel)),
     key=lambda c: c.__name__,
 )
+LEARNERS = [c for c in LEARNERS if not issubclass(c, tfmeta.learners.PolicyLearner)]
 GRADIENT_LEARNERS = [c for c in LEARNERS if issubclass(c, tfmeta.learners.GradientLearner)]
 
 

@@ -13,7 +13,7 @@ LEARNERS = [
     for name, value in sorted(vars(tfmeta.learners).items())
     if name in tfmeta.learners.__all__
     and issubclass(value, tfmeta.MetaModel)
-    and name != "MetaModel"
+    and name not in ("MetaModel", "PolicyLearner")
 ]
 by_learner = pytest.mark.parametrize("cls", LEARNERS, ids=lambda cls: cls.__name__)
 
@@ -22,6 +22,8 @@ def made(cls, **arguments):
     """A learner on networks that suit it."""
     if cls is tfmeta.learners.CNAPs:
         return cls(frozen(), **arguments)
+    if issubclass(cls, tfmeta.learners.PolicyLearner):
+        return cls(tfmeta.environments.bandits(), **arguments)
     if cls is tfmeta.learners.ZeroShotProtoNet:
         return cls(tasks.dense(), tasks.dense(), **arguments)
     return cls(tasks.dense(), **arguments)

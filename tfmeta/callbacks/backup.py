@@ -1,5 +1,6 @@
 """Go on with a training run that was stopped, at the outer step where it was."""
 
+import re
 import warnings
 
 import keras
@@ -134,9 +135,9 @@ class BackupAndRestore(keras.callbacks.BackupAndRestore):
         """Raise a ValueError if the backup is not one of this run."""
         advice = "Remove the folder to begin anew, or give another one."
         variables = [*_state_variables(self.model), *_metric_variables(self.model)]
-        here = [f"{v.name} {list(v.shape)}" for v in variables]
+        here = [f"{_unnumbered(v.name)} {list(v.shape)}" for v in variables]
         pairs = zip(facts["variables"], arrays, strict=True)
-        there = [f"{name} {list(array.shape)}" for name, array in pairs]
+        there = [f"{_unnumbered(name)} {list(array.shape)}" for name, array in pairs]
         if here != there:
             differ = next((p for p in zip(here, there, strict=False) if p[0] != p[1]), None)
             found = f"{differ[1]} where it has {differ[0]}" if differ else f"{len(there)} variables"
@@ -174,6 +175,11 @@ class BackupAndRestore(keras.callbacks.BackupAndRestore):
                 f"{facts['batch']}, of the backup {path}. Received: {int(arrays[place])}: its "
                 "weights are of another moment. Remove this file to go on with the one before it."
             )
+
+
+def _unnumbered(name):
+    """A variable's name without Keras's counters: a learner that is made anew has others."""
+    return re.sub(r"_\d+(?=_|$)", "", name)
 
 
 def _state_variables(model):

@@ -1,5 +1,6 @@
 """Arms of unknown worth."""
 
+import keras
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer
@@ -7,6 +8,7 @@ from tfmeta.environments.environment import Discrete, Environment
 from tfmeta.ops import random_numbers as rng
 
 
+@keras.saving.register_keras_serializable("tfmeta")
 class Bandits(Environment):
     """Bernoulli bandits; made by `bandits`."""
 

@@ -43,7 +43,8 @@ class Environment:
     (`tfmeta.environments.rollout`).
 
     A family of your own is a subclass with these attributes and with `draw_task`, `reset`,
-    `observe` and `step`.
+    `observe` and `step`; registered with `keras.saving.register_keras_serializable()`, it is in the
+    `.keras` files of the policies that were made for it.
 
     Attributes:
         observation_size: numbers in an observation.
@@ -148,9 +149,17 @@ class Environment:
 
         return stream(sample, **numbering)
 
+    def get_config(self):
+        """The arguments of the constructor, which are attributes of the same names: for files."""
+        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+
+    @classmethod
+    def from_config(cls, config):
+        """The inverse of `get_config`."""
+        return cls(**config)
+
     def __repr__(self):
-        names = inspect.signature(type(self)).parameters
-        given = ", ".join(f"{n}={getattr(self, n)!r}" for n in names if hasattr(self, n))
+        given = ", ".join(f"{name}={value!r}" for name, value in self.get_config().items())
         return f"{type(self).__name__}({given})"
 
 

@@ -1,5 +1,6 @@
 """Find a goal on a grid that nobody shows."""
 
+import keras
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer
@@ -10,6 +11,7 @@ from tfmeta.ops import random_numbers as rng
 MOVES = [(0, 0), (0, 1), (1, 0), (0, -1), (-1, 0)]
 
 
+@keras.saving.register_keras_serializable("tfmeta")
 class GridNavigation(Environment):
     """A grid with one goal that cannot be seen; made by `grid_navigation`."""
 

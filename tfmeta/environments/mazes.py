@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -25,6 +26,7 @@ class Maze(NamedTuple):
     goal: Any
 
 
+@keras.saving.register_keras_serializable("tfmeta")
 class Mazes(Environment):
     """Mazes drawn anew for each task; made by `mazes`."""
 

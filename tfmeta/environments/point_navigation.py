@@ -1,5 +1,6 @@
 """Walk to a goal in the plane that nobody tells."""
 
+import keras
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer
@@ -7,6 +8,7 @@ from tfmeta.environments.environment import Box, Environment
 from tfmeta.ops import random_numbers as rng
 
 
+@keras.saving.register_keras_serializable("tfmeta")
 class PointNavigation(Environment):
     """A point in the plane walks to a goal; made by `point_navigation`."""
 

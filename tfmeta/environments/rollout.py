@@ -8,6 +8,8 @@ from tfmeta.arguments import check_integer
 from tfmeta.environments.environment import Discrete
 from tfmeta.ops import random_numbers as rng
 
+_AWAY_FROM_TASKS = 2**61
+
 
 class Trajectories(NamedTuple):
     """What `N` rows lived through in `T` steps.
@@ -85,7 +87,9 @@ def _random_numbers(environment, rows, seed, episodes):
     choice = 1 if isinstance(actions, Discrete) else actions.size
     counts = (episodes, environment.reset_draws), (steps, environment.step_draws), (steps, choice)
     sizes = [times * draws for times, draws in counts]
-    bits = tf.split(rng.random_bits(check_integer("seed", seed), rows, sum(sizes)), sizes)
+    # Other numbers than those of the tasks, which are drawn by seed and number, too.
+    seed = check_integer("seed", seed) + _AWAY_FROM_TASKS
+    bits = tf.split(rng.random_bits(seed, rows, sum(sizes)), sizes)
     return [tf.reshape(b, (*c, tf.shape(rows)[0])) for b, c in zip(bits, counts, strict=True)]
 
 

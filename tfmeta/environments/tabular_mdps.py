@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import keras
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer
@@ -21,6 +22,7 @@ class MDP(NamedTuple):
     transitions: Any
 
 
+@keras.saving.register_keras_serializable("tfmeta")
 class TabularMDPs(Environment):
     """Markov decision processes with tables; made by `tabular_mdps`."""
 
@@ -32,6 +34,9 @@ class TabularMDPs(Environment):
         self.horizon = check_integer("horizon", horizon, 1)
         self.episodes = check_integer("episodes", episodes, 1)
         self.task_draws = self.states * self.actions.count * (1 + self.states)
+
+    def get_config(self):
+        return super().get_config() | {"actions": self.actions.count}
 
     def draw_task(self, bits):
         """`MDP` `[E, ...]`."""

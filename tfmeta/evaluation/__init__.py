@@ -15,6 +15,7 @@ from tfmeta.evaluation.reliability import (
     score_reliability,
 )
 from tfmeta.evaluation.report import EvaluationReport
+from tfmeta.evaluation.returns import evaluate_returns
 from tfmeta.evaluation.scoring import evaluate_episodes, score_curve
 from tfmeta.evaluation.sequences import score_sequence
 from tfmeta.evaluation.zero_shot import score_zero_shot
@@ -29,6 +30,7 @@ __all__ = [
     "active_curve",
     "compare",
     "evaluate_episodes",
+    "evaluate_returns",
     "plot_curve",
     "plot_episode",
     "plot_functions",

@@ -8,15 +8,18 @@ from tfmeta.ops.logistic import logistic
 from tfmeta.ops.mahalanobis import class_gaussians, mahalanobis
 from tfmeta.ops.noise import standard_normal
 from tfmeta.ops.prototypes import class_means
+from tfmeta.ops.returns import advantages, discounted_returns
 from tfmeta.ops.ridge import ridge
 from tfmeta.ops.rows import row
 from tfmeta.ops.svm import svm
 
 __all__ = [
+    "advantages",
     "class_gaussians",
     "class_means",
     "cosine_similarity",
     "covariance",
+    "discounted_returns",
     "euclidean",
     "gaussian_posterior",
     "logistic",

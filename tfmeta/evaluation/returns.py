@@ -1,0 +1,60 @@
+"""Scores of policies: what they earn in tasks that they were not trained on."""
+
+import numpy as np
+import tensorflow as tf
+
+from tfmeta.arguments import check_integer
+from tfmeta.engine.kept import kept
+from tfmeta.evaluation.report import EvaluationReport
+from tfmeta.learners.policies.base import PolicyLearner
+
+
+def evaluate_returns(learner, tasks, count=600, *, episode=None):
+    """Lets a policy live through tasks, and reports what it earned in each.
+
+    Args:
+        learner: a policy, such as `tfmeta.learners.RL2`.
+        tasks: `learner.environment.tasks(...)`, with a seed of its own. A task's score is the mean
+            over its rows (`trajectories`).
+        count: number of tasks, the first of the dataset.
+        episode: number of the episode that counts, from 0, or None for the sum of all episodes of a
+            task. Early and late ones tell what was learned in between.
+
+    Returns:
+        An `EvaluationReport` of `count` returns, sums of rewards that are not discounted.
+
+    Raises:
+        ValueError: the learner is no policy; there is no such episode; the dataset ends before
+            `count`.
+    """
+    if not isinstance(learner, PolicyLearner):
+        raise ValueError(
+            "Expected a policy, such as tfmeta.learners.RL2. Received: "
+            f"{type(learner).__name__}, which evaluate_episodes scores."
+        )
+    environment = learner.environment
+    if episode is not None and check_integer("episode", episode, 0) >= environment.episodes:
+        raise ValueError(
+            f"Expected episode < {environment.episodes}, the episodes of a task. "
+            f"Received: episode={episode}."
+        )
+    learner.prepare(tasks)
+
+    def returns(query):
+        rewards = learner.live(query, training=False).rewards
+        rows = tf.shape(query.y)
+        shape = (environment.episodes, environment.horizon, rows[0], rows[1])
+        return tf.reduce_mean(tf.reduce_sum(tf.reshape(rewards, shape), axis=1), axis=-1)
+
+    run = kept(learner, "evaluate_returns", lambda: tf.function(returns, reduce_retracing=True))
+    found, number = [], 0
+    for meta_batch in tasks:
+        found.append(run(meta_batch.query).numpy())
+        number += found[-1].shape[1]
+        if number >= check_integer("count", count, 1):
+            break
+    if number < count:
+        raise ValueError(f"Expected at least {count} tasks. Received: {number}. Lower count.")
+    by_episode = np.concatenate(found, axis=1)[:, :count]
+    scores = by_episode.sum(axis=0) if episode is None else by_episode[episode]
+    return EvaluationReport(scores, "return")

@@ -1,0 +1,142 @@
+"""What learners that act have in common."""
+
+import math
+
+import keras
+import tensorflow as tf
+
+from tfmeta.arguments import check_number
+from tfmeta.engine.meta_model import MetaModel
+from tfmeta.environments import Discrete, Environment
+from tfmeta.ops import random_numbers as rng
+
+
+class PolicyLearner(MetaModel):
+    """Base of the policies: `fit` on the `tasks` of an environment, no loss is compiled.
+
+        environment = tfmeta.environments.bandits(arms=5, pulls=10)
+        learner = tfmeta.learners.RL2(environment)
+        learner.compile(keras.optimizers.Adam(1e-3))
+        learner.fit(environment.tasks(meta_batch_size=500), epochs=10, steps_per_epoch=100)
+
+    The data that a policy learns from is what it lives through: a support set and a query set are
+    tasks and numbers for randomness (`Environment.tasks`). The logs have `return`, the mean sum of
+    the rewards of a trial of the query rows, not discounted, and `entropy`, of the choices.
+
+    A subclass defines `live`, `objective`, `adapt` and `predict_query`.
+
+    Args:
+        environment: a `tfmeta.environments.Environment`.
+        network: a `keras.Model` from observations to features, or None.
+        discount: of rewards, > 0 and at most 1.
+        **kwargs: `name` and `dtype`, as in `MetaModel`.
+    """
+
+    has_own_loss = True
+    supports_masks = True
+    gains_in_xla = False
+
+    def __init__(self, environment, network=None, *, discount=0.99, **kwargs):
+        if not isinstance(environment, Environment):
+            raise ValueError(
+                "Expected an environment, such as tfmeta.environments.bandits(). Received: "
+                f"{type(environment).__name__}."
+            )
+        super().__init__(network, **kwargs)
+        self.environment = environment
+        self.discount = check_number("discount", discount)
+        if self.discount > 1:
+            raise ValueError(f"Expected discount <= 1. Received: {discount!r}.")
+        self.return_tracker = keras.metrics.Mean(name="return")
+        self.entropy_tracker = keras.metrics.Mean(name="entropy")
+
+    @property
+    def choices(self):
+        """Width of what says how to choose: a logit an action, or a mean for each number of one."""
+        actions = self.environment.actions
+        return actions.count if isinstance(actions, Discrete) else actions.size
+
+    def live(self, part, training):
+        """What the rows of an `Examples` of a meta-batch, `[B, R, ...]`, live through.
+
+        Returns:
+            `Trajectories` of `B * R` rows.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not define `live`.")
+
+    def objective(self, lived):
+        """Of `Trajectories`: what the optimizer descends, and the mean entropy of the choices."""
+        raise NotImplementedError(f"{type(self).__name__} does not define `objective`.")
+
+    def train_step(self, episodes):
+        with tf.GradientTape() as tape:
+            lived = self.live(episodes[1], True)
+            objective, entropy = self.objective(lived)
+            # Keras sums gradients over replicas, and the meta-batch is their mean.
+            share = objective / self.distribute_strategy.num_replicas_in_sync
+        gradients = tape.gradient(share, self.trainable_variables)
+        good = tf.math.is_finite(objective)
+        tf.debugging.Assert(
+            good, [f"{type(self).__name__}: the objective is not finite.", objective]
+        )
+        self.optimizer.apply(gradients, self.trainable_variables)
+        return self._logs(lived, objective, entropy)
+
+    def test_step(self, episodes):
+        lived = self.live(episodes[1], False)
+        return self._logs(lived, *self.objective(lived))
+
+    def predict_step(self, episodes):
+        raise NotImplementedError("A policy acts: see `tfmeta.environments.rollout`.")
+
+    def scored_specs(self, episode):
+        return episode.query.y, episode.query.y
+
+    def check_episodes(self, first):
+        x = first.query.x
+        tasks = tf.nest.flatten(self.environment.parameters([0]))
+        given = tf.nest.flatten(x["task"]) if _has_tasks(x) else []
+        if [tuple(t.shape[1:]) for t in tasks] != [t.shape[2:] for t in given]:
+            raise ValueError(
+                f"Expected tasks of {self.environment!r}, `learner.environment.tasks(...)`. "
+                "Received: episodes of something else."
+            )
+
+    def choose(self, choices, bits):
+        """Draw actions: `(action, log probability)`, from `choices` `[N, ...]` and random bits."""
+        if isinstance(self.environment.actions, Discrete):
+            chances = tf.cumsum(tf.nn.softmax(choices), axis=-1)
+            below = chances <= rng.uniform(bits[0], 0.0, 1.0)[:, tf.newaxis]
+            action = tf.minimum(tf.reduce_sum(tf.cast(below, tf.int32), -1), self.choices - 1)
+            return action, -tf.nn.sparse_softmax_cross_entropy_with_logits(action, choices)
+        noise = rng.normal(tf.transpose(bits))
+        action = tf.stop_gradient(choices + tf.exp(self.log_scale) * noise)
+        error = (action - choices) * tf.exp(-self.log_scale)
+        each = -0.5 * tf.square(error) - self.log_scale - 0.5 * math.log(2 * math.pi)
+        return action, tf.reduce_sum(each, axis=-1)
+
+    def entropy(self, choices):
+        """Of the distribution of actions, `[N]`."""
+        if isinstance(self.environment.actions, Discrete):
+            logs = tf.nn.log_softmax(choices)
+            return -tf.reduce_sum(tf.exp(logs) * logs, axis=-1)
+        one = tf.reduce_sum(self.log_scale + 0.5 * math.log(2 * math.pi * math.e))
+        return tf.fill(tf.shape(choices)[:1], one)
+
+    def _logs(self, lived, objective, entropy):
+        self._loss_tracker.update_state(objective)
+        self.return_tracker.update_state(tf.reduce_sum(lived.rewards, axis=0))
+        self.entropy_tracker.update_state(entropy)
+        return self.get_metrics_result()
+
+
+def _has_tasks(x):
+    return isinstance(x, dict) and set(x) == {"task", "row"}
+
+
+def flat_rows(part):
+    """Tasks and numbers of the rows of a meta-batch, `[B, R, ...]` to `[B * R, ...]`."""
+    x = tf.nest.map_structure(
+        lambda t: tf.reshape(t, tf.concat([[-1], tf.shape(t)[2:]], 0)), part.x
+    )
+    return x["task"], x["row"]
