@@ -81,7 +81,9 @@ def measure_grid(steps, seed):
     environment = tfmeta.environments.grid_navigation()
     learner, seconds = trained(environment, steps, seed, 128, 0.03)
     reports = [
-        tfmeta.evaluation.evaluate_returns(learner, unseen_tasks(environment), TEST_TASKS, episode=e)
+        tfmeta.evaluation.evaluate_returns(
+            learner, unseen_tasks(environment), TEST_TASKS, episode=e
+        )
         for e in range(environment.episodes)
     ]
     means, intervals = [r.mean for r in reports], [r.interval for r in reports]

@@ -25,7 +25,7 @@ def check(names, folder):
         learner, episodes = catalogue.learner_to_read(row), row.episodes()
         support, query = tasks.one(episodes.support), tasks.one(episodes.query)
         some = tfmeta.Examples(*[t[::2] for t in support])  # a row a class, of pictures
-        like = {"like": support} if name == "R2D2" else {}  # its targets are of any width
+        like = {"like": support} if name in ("R2D2", "DKT") else {}  # its targets are of any width
         learner.export(folder / name, **like)
         serving.load(folder / name)  # nothing in it that a stranger's file may not hold
         second = {"x_2": some.x, "y_2": some.y}

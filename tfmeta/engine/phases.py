@@ -6,6 +6,7 @@ import contextvars
 import tensorflow as tf
 
 _start = contextvars.ContextVar("start", default=None)
+_OF_FIT = "_phase_of_fit"
 
 
 @contextlib.contextmanager
@@ -23,11 +24,6 @@ def phase_start():
     return _start.get() or 0
 
 
-def open_phase():
-    """The outer step at which the phase of the scope around this call began, None without one."""
-    return _start.get()
-
-
 def current(learner):
     """The outer step at which the learner's phase began, from its number of outer steps."""
     step = int(tf.convert_to_tensor(learner.optimizer.iterations))
@@ -43,6 +39,9 @@ def run(learner, step):
     ends = sorted(set(learner.phase_ends()) - {0})
     if not ends or _start.get() is not None:
         return step()
+    if _OF_FIT in vars(learner):  # a replica of `fit`, in a thread where the scope is another
+        with in_phase(vars(learner)[_OF_FIT]):
+            return step()
     if tf.executing_eagerly():
         with in_phase(current(learner)):
             return step()
@@ -75,7 +74,11 @@ def by_phase(learner, make):
         if start not in made:
             made.clear()  # phases only go forwards
             made[start] = make()
-        with in_phase(start):
-            return made[start](iterator)
+        vars(learner)[_OF_FIT] = start
+        try:
+            with in_phase(start):
+                return made[start](iterator)
+        finally:
+            del vars(learner)[_OF_FIT]
 
     return function

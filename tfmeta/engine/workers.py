@@ -13,7 +13,6 @@ import numpy as np
 import tensorflow as tf
 
 from tfmeta.backend import workers
-from tfmeta.engine import phases
 
 _STOPPED = (
     tf.errors.UnavailableError,
@@ -113,13 +112,7 @@ def make_function(learner, step):
         return dict(zip(logs, tf.unstack(means, len(logs)), strict=True))
 
     def one_step(iterator):
-        start = phases.open_phase()
-
-        def in_phase(episodes):  # in a thread of its own, where the scope is another
-            with phases.in_phase(start):
-                return replica_step(episodes)
-
-        logs = strategy.run(in_phase, args=(iterator.get_next(),))
+        logs = strategy.run(replica_step, args=(iterator.get_next(),))
         return {k: strategy.experimental_local_results(v)[0] for k, v in logs.items()}
 
     if not learner.run_eagerly:
