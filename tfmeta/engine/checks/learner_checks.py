@@ -82,3 +82,13 @@ def check_built(learner, method):
             "network has no weights yet. Call learner.build((None, ...)) with the shape of the "
             "inputs, or learner.fit(...), or give the network a keras.Input."
         )
+
+
+def check_frozen(network):
+    """Raise a ValueError for a network that is trained, where a learner wants a frozen one."""
+    if network.trainable_variables:
+        raise ValueError(
+            "Expected a frozen network. Received: one with "
+            f"{len(network.trainable_variables)} trainable weights. Pretrain it, then set "
+            "network.trainable = False and compile the learner again."
+        )

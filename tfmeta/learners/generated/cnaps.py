@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer, check_number
+from tfmeta.engine.checks import learner_checks
 from tfmeta.inner import call_network
 from tfmeta.learners.embedding.base import EmbeddingLearner, hide_absent
 from tfmeta.ops import class_gaussians, class_means, mahalanobis
@@ -127,12 +128,7 @@ class CNAPs(EmbeddingLearner):
 
     def check_episodes(self, first):
         super().check_episodes(first)
-        if self.network.trainable_variables:
-            raise ValueError(
-                "Expected a frozen network. Received: one with "
-                f"{len(self.network.trainable_variables)} trainable weights. Pretrain it, then set "
-                "network.trainable = False and compile the learner again."
-            )
+        learner_checks.check_frozen(self.network)
 
     def make_weights(self, shape):
         width = int(np.prod(shape))

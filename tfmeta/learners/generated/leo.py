@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer, check_number
+from tfmeta.engine.checks import learner_checks
 from tfmeta.engine.inputs import network_dtype
 from tfmeta.engine.task import TaskResult
 from tfmeta.inner import SGD, gradient_steps
@@ -150,12 +151,7 @@ class LEO(EmbeddingLearner):
 
     def check_episodes(self, first):
         super().check_episodes(first)
-        if self.network.trainable_variables:
-            raise ValueError(
-                "Expected a frozen network. Received: one with "
-                f"{len(self.network.trainable_variables)} trainable weights. Pretrain it, then set "
-                "network.trainable = False and compile the learner again."
-            )
+        learner_checks.check_frozen(self.network)
 
     def make_weights(self, shape):
         width, size = int(np.prod(shape)), self.latent_size
