@@ -5,6 +5,7 @@
 #     make check                        lint, then the quick tests: what CI runs
 #     make slow                         the tests that take minutes
 #     make docs                         the site, into site/; a warning or a broken link stops it
+#     make package                      a wheel and an sdist, into dist/, checked and tried in a new environment
 #     make lint, make format            ruff
 #     make clean                        removes caches and build products; .venv and outputs stay
 #
@@ -21,7 +22,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 export MPLBACKEND ?= Agg
 
 .DELETE_ON_ERROR:
-.PHONY: quickstart test check docs lint format slow clean
+.PHONY: quickstart test check docs package lint format slow clean
 
 quickstart: $(READY)
 	$(BIN)/python tutorials/01_quickstart.py $(ARGS)
@@ -45,6 +46,12 @@ format: $(READY)
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "site/index.html"
+
+package: $(READY)
+	rm -rf build dist
+	$(BIN)/python -m build --outdir dist > /dev/null
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/python tools/check_package.py dist
 
 slow: $(READY)
 	$(BIN)/python -m pytest -n 2 -m slow $(ARGS)
