@@ -9,7 +9,7 @@ from tfmeta.evaluation.report import EvaluationReport
 from tfmeta.learners.policies.base import PolicyLearner
 
 
-def evaluate_returns(learner, tasks, count=600, *, episode=None):
+def evaluate_returns(learner, tasks, count=600, *, episode=None, inner_steps=None):
     """Lets a policy live through tasks, and reports what it earned in each.
 
     Args:
@@ -19,6 +19,8 @@ def evaluate_returns(learner, tasks, count=600, *, episode=None):
         count: number of tasks, the first of the dataset.
         episode: number of the episode that counts, from 0, or None for the sum of all episodes of a
             task. Early and late ones tell what was learned in between.
+        inner_steps: number of gradient steps before the query rows are lived through, for policies
+            that take them (0 is before adaptation); None for the learner's own.
 
     Returns:
         An `EvaluationReport` of `count` returns, sums of rewards that are not discounted.
@@ -32,24 +34,24 @@ def evaluate_returns(learner, tasks, count=600, *, episode=None):
             "Expected a policy, such as tfmeta.learners.RL2. Received: "
             f"{type(learner).__name__}, which evaluate_episodes scores."
         )
-    environment = learner.environment
-    if episode is not None and check_integer("episode", episode, 0) >= environment.episodes:
+    horizon, episodes = learner.environment.horizon, learner.episodes
+    if episode is not None and check_integer("episode", episode, 0) >= episodes:
         raise ValueError(
-            f"Expected episode < {environment.episodes}, the episodes of a task. "
-            f"Received: episode={episode}."
+            f"Expected episode < {episodes}, the episodes of a task. Received: episode={episode}."
         )
     learner.prepare(tasks)
 
-    def returns(query):
-        rewards = learner.live(query, training=False).rewards
-        rows = tf.shape(query.y)
-        shape = (environment.episodes, environment.horizon, rows[0], rows[1])
+    def returns(meta_batch):
+        rewards = learner.trial(meta_batch, inner_steps=inner_steps).rewards
+        rows = tf.shape(meta_batch.query.y)
+        shape = (episodes, horizon, rows[0], rows[1])
         return tf.reduce_mean(tf.reduce_sum(tf.reshape(rewards, shape), axis=1), axis=-1)
 
-    run = kept(learner, "evaluate_returns", lambda: tf.function(returns, reduce_retracing=True))
+    key = "evaluate_returns", inner_steps
+    run = kept(learner, key, lambda: tf.function(returns, reduce_retracing=True))
     found, number = [], 0
     for meta_batch in tasks:
-        found.append(run(meta_batch.query).numpy())
+        found.append(run(meta_batch).numpy())
         number += found[-1].shape[1]
         if number >= check_integer("count", count, 1):
             break

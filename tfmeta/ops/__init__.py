@@ -7,6 +7,7 @@ from tfmeta.ops.gaussian_process import covariance, gaussian_posterior, marginal
 from tfmeta.ops.logistic import logistic
 from tfmeta.ops.mahalanobis import class_gaussians, mahalanobis
 from tfmeta.ops.noise import standard_normal
+from tfmeta.ops.policy_gradients import clipped_surrogate, surrogate
 from tfmeta.ops.prototypes import class_means
 from tfmeta.ops.returns import advantages, discounted_returns
 from tfmeta.ops.ridge import ridge
@@ -17,6 +18,7 @@ __all__ = [
     "advantages",
     "class_gaussians",
     "class_means",
+    "clipped_surrogate",
     "cosine_similarity",
     "covariance",
     "discounted_returns",
@@ -32,5 +34,6 @@ __all__ = [
     "row",
     "squared_euclidean",
     "standard_normal",
+    "surrogate",
     "svm",
 ]

@@ -185,6 +185,10 @@ def test_actions_of_numbers():
         ),
         (lambda: evaluate_returns(made(), ENVIRONMENT.tasks(count=2), 3), "at least 3 tasks"),
         (
+            lambda: evaluate_returns(made(), ENVIRONMENT.tasks(), inner_steps=1),
+            "Expected no inner_steps: RL2 takes none",
+        ),
+        (
             lambda: evaluate_returns(MAML(tfmeta.networks.mlp((1,), 1)), ENVIRONMENT.tasks()),
             "Expected a policy",
         ),

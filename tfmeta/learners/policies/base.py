@@ -1,14 +1,12 @@
 """What learners that act have in common."""
 
-import math
-
 import keras
 import tensorflow as tf
 
-from tfmeta.arguments import check_number
+from tfmeta.arguments import check_integer, check_number
 from tfmeta.engine.meta_model import MetaModel
-from tfmeta.environments import Discrete, Environment
-from tfmeta.ops import random_numbers as rng
+from tfmeta.environments import Environment
+from tfmeta.learners.policies.distributions import distribution_of
 
 
 class PolicyLearner(MetaModel):
@@ -42,8 +40,10 @@ class PolicyLearner(MetaModel):
                 "Expected an environment, such as tfmeta.environments.bandits(). Received: "
                 f"{type(environment).__name__}."
             )
+        check_integer("horizon of the environment", environment.horizon, 1)
         super().__init__(network, **kwargs)
         self.environment = environment
+        self.distribution, self.log_scale = distribution_of(environment.actions), None
         self.discount = check_number("discount", discount)
         if self.discount > 1:
             raise ValueError(f"Expected discount <= 1. Received: {discount!r}.")
@@ -53,8 +53,28 @@ class PolicyLearner(MetaModel):
     @property
     def choices(self):
         """Width of what says how to choose: a logit an action, or a mean for each number of one."""
-        actions = self.environment.actions
-        return actions.count if isinstance(actions, Discrete) else actions.size
+        return self.distribution.width
+
+    @property
+    def episodes(self):
+        """Episodes that the policy lives through in one task."""
+        return self.environment.episodes
+
+    def trial(self, episodes, training=False, inner_steps=None):
+        """What the query rows of a meta-batch live through: `Trajectories` of `B * R` rows.
+
+        Args:
+            episodes: `Episode` of a meta-batch, of `environment.tasks`.
+            training: True inside a step of `fit`.
+            inner_steps: number of inner steps on the support rows before, for learners that take
+                them; None for their own.
+        """
+        if inner_steps is not None:
+            raise ValueError(
+                f"Expected no inner_steps: {type(self).__name__} takes none. Received: "
+                f"inner_steps={inner_steps}."
+            )
+        return self.live(episodes[1], training)
 
     def live(self, part, training):
         """What the rows of an `Examples` of a meta-batch, `[B, R, ...]`, live through.
@@ -104,24 +124,12 @@ class PolicyLearner(MetaModel):
 
     def choose(self, choices, bits):
         """Draw actions: `(action, log probability)`, from `choices` `[N, ...]` and random bits."""
-        if isinstance(self.environment.actions, Discrete):
-            chances = tf.cumsum(tf.nn.softmax(choices), axis=-1)
-            below = chances <= rng.uniform(bits[0], 0.0, 1.0)[:, tf.newaxis]
-            action = tf.minimum(tf.reduce_sum(tf.cast(below, tf.int32), -1), self.choices - 1)
-            return action, -tf.nn.sparse_softmax_cross_entropy_with_logits(action, choices)
-        noise = rng.normal(tf.transpose(bits))
-        action = tf.stop_gradient(choices + tf.exp(self.log_scale) * noise)
-        error = (action - choices) * tf.exp(-self.log_scale)
-        each = -0.5 * tf.square(error) - self.log_scale - 0.5 * math.log(2 * math.pi)
-        return action, tf.reduce_sum(each, axis=-1)
+        action = self.distribution.draw(choices, self.log_scale, bits)
+        return action, self.distribution.log_chance(choices, self.log_scale, action)
 
     def entropy(self, choices):
         """Of the distribution of actions, `[N]`."""
-        if isinstance(self.environment.actions, Discrete):
-            logs = tf.nn.log_softmax(choices)
-            return -tf.reduce_sum(tf.exp(logs) * logs, axis=-1)
-        one = tf.reduce_sum(self.log_scale + 0.5 * math.log(2 * math.pi * math.e))
-        return tf.fill(tf.shape(choices)[:1], one)
+        return self.distribution.entropy(choices, self.log_scale)
 
     def _logs(self, lived, objective, entropy):
         self._loss_tracker.update_state(objective)

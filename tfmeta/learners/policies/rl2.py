@@ -113,7 +113,7 @@ class RL2(PolicyLearner):
         self.memory.build((None, size + self.choices + 2))
         self.actor.build((None, self.units))
         self.critic.build((None, self.units))
-        if not isinstance(self.environment.actions, Discrete) and not hasattr(self, "log_scale"):
+        if not isinstance(self.environment.actions, Discrete) and self.log_scale is None:
             self.log_scale = self.add_weight((self.choices,), "zeros", name="log_scale")
 
     def adapt(self, support, training=False):
@@ -145,7 +145,7 @@ class RL2(PolicyLearner):
         """
         rows = tf.shape(x)[0]
         state, *experience = (tf.repeat(part[:1], rows, axis=0) for part in adapted)
-        return self._step(x, state, experience)[0]
+        return self.distribution.most_likely(self._step(x, state, experience)[0])
 
     def live(self, part, training):
         return self._roll(*flat_rows(part))[0]
