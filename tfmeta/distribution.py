@@ -4,13 +4,15 @@ What distributes is TensorFlow's: `MirroredStrategy` for the devices of one mach
 this module, and `MultiWorkerMirroredStrategy` for several processes, described by `TF_CONFIG`,
 needs these few lines in the script that every worker runs:
 
-    strategy = tfmeta.distribution.join()
-    with strategy.scope():
-        learner = tfmeta.learners.MAML(network)
-        learner.compile("adam", loss)
-    share = tfmeta.distribution.share(meta_batch_size=32)
-    episodes = tfmeta.episodes.classification(train, ways=5, shots=1, **share)
-    learner.fit(episodes, steps_per_epoch=1000, verbose=2 if tfmeta.distribution.is_chief() else 0)
+```python
+strategy = tfmeta.distribution.join()
+with strategy.scope():
+    learner = tfmeta.learners.MAML(network)
+    learner.compile("adam", loss)
+share = tfmeta.distribution.share(meta_batch_size=32)
+episodes = tfmeta.episodes.classification(train, ways=5, shots=1, **share)
+learner.fit(episodes, steps_per_epoch=1000, verbose=2 if tfmeta.distribution.is_chief() else 0)
+```
 """
 
 import contextlib

@@ -35,7 +35,9 @@ class Episode(NamedTuple):
     A pair on purpose: Keras unpacks a batch as `(x, y)`. `tf.data` does not unpack it: a function
     that is mapped over episodes takes one `Episode`, and returns one.
 
-        episodes.map(lambda episode: episode._replace(support=augment(episode.support)))
+    ```python
+    episodes.map(lambda episode: episode._replace(support=augment(episode.support)))
+    ```
 
     Attributes:
         support: `Examples` that the learner adapts on.

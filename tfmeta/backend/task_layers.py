@@ -39,10 +39,12 @@ class TaskMode(NamedTuple):
 def in_task(layer_class):
     """Register what layers of a class, and of classes derived from it, do inside a task.
 
-        @tfmeta.inner.in_task(MyNormalization)
-        def normalize(layer, call, mode, inputs, **kwargs):
-            mean, variance = tfmeta.ops.moments(inputs, [0])
-            ...
+    ```python
+    @tfmeta.inner.in_task(MyNormalization)
+    def normalize(layer, call, mode, inputs, **kwargs):
+        mean, variance = tfmeta.ops.moments(inputs, [0])
+        return (inputs - mean) * tf.math.rsqrt(variance + layer.epsilon)
+    ```
 
     Args:
         layer_class: a `keras.layers.Layer` class.

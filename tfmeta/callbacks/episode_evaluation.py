@@ -14,15 +14,19 @@ class EpisodeEvaluation(keras.callbacks.Callback):
     `episode_accuracy_interval`, half the width of the 95 % interval. Callbacks behind this one can
     watch them, and the history keeps them:
 
-        learner.fit(
-            train, epochs=100, steps_per_epoch=200,
-            callbacks=[
-                tfmeta.callbacks.EpisodeEvaluation(validation, count=200, every=5),
-                keras.callbacks.ModelCheckpoint(
-                    "best.keras", monitor="episode_accuracy", mode="max", save_best_only=True
-                ),
-            ],
-        )
+    ```python
+    learner.fit(
+        episodes,
+        epochs=100,
+        steps_per_epoch=200,
+        callbacks=[
+            tfmeta.callbacks.EpisodeEvaluation(validation_episodes, count=200, every=5),
+            keras.callbacks.ModelCheckpoint(
+                "best.keras", monitor="episode_accuracy", mode="max", save_best_only=True
+            ),
+        ],
+    )
+    ```
 
     In the epochs between, the logs repeat the last values, so that every column of the history is
     as long as the others; before the first evaluation there are none.

@@ -24,7 +24,9 @@ def tokens(texts, tokenizer):
     ```python
     tokenizer = keras.layers.TextVectorization(output_sequence_length=24)
     tokenizer.adapt(train_texts)
-    train = tfmeta.datasets.from_arrays(tokens(train_texts, tokenizer), train_intents)
+    train = tfmeta.datasets.from_arrays(
+        tfmeta.datasets.tokens(train_texts, tokenizer), train_intents
+    )
     ```
     """
     texts = _checked_texts(texts)

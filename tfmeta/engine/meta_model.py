@@ -22,8 +22,10 @@ class MetaModel(SavedInKeras, keras.Model, metaclass=saving.ReadyAfterInit):
 
     Every method is *adapt, then predict*:
 
-        adapted = learner.adapt(support)
-        outputs = learner.predict_query(adapted, x)
+    ```python
+    adapted = learner.adapt(support)
+    outputs = learner.predict_query(adapted, x)
+    ```
 
     A learner is made from a network, `MAML(network)`, or by subclassing, with layers in
     `__init__` and a `call(self, x)`: the learner's own layers are then the network. A new method

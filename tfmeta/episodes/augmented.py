@@ -44,8 +44,9 @@ def augmented(episodes, layers, support=True, query=True, *, seed=0, start=0, st
     Example:
 
     ```python
-    layers = [keras.layers.RandomFlip(), keras.layers.RandomCrop(80, 80)]
-    learner.fit(augmented(classification(train), layers), steps_per_epoch=1000)
+    layers = [keras.layers.RandomFlip(), keras.layers.RandomTranslation(0.1, 0.1)]
+    episodes = tfmeta.episodes.augmented(tfmeta.episodes.classification(train), layers)
+    learner.fit(episodes, steps_per_epoch=1000)
     ```
     """
     layers = flattened(layers)

@@ -71,8 +71,8 @@ def classification(
 
     ```python
     train, test = tfmeta.datasets.class_split(dataset, (0.8, 0.2), seed=0)
-    learner.fit(classification(train, ways=5, shots=1), steps_per_epoch=1000)
-    learner.evaluate(classification(test, ways=5, shots=1, count=600))
+    learner.fit(tfmeta.episodes.classification(train, ways=5, shots=1), steps_per_epoch=1000)
+    learner.evaluate(tfmeta.episodes.classification(test, ways=5, shots=1, count=600))
     ```
     """
     seed, numbering = check_stream(meta_batch_size, seed, count, start, step)

@@ -23,12 +23,15 @@ def family(*, inputs=(-5.0, 5.0), **ranges):
 
     The function, decorated, becomes one that returns a `tf.data.Dataset`:
 
-        @tfmeta.episodes.family(slope=(-3.0, 3.0))
-        def ray(x, slope):
-            return slope * x
+    ```python
+    @tfmeta.episodes.family(slope=(-3.0, 3.0))
+    def ray(x, slope):
+        return slope * x
 
-        ray(shots=5, meta_batch_size=25)      # endless meta-batches
-        ray.parameters([0, 1, 2], seed=0)     # {"slope": the first three tasks' slopes}
+
+    ray(shots=5, meta_batch_size=25)  # endless meta-batches
+    ray.parameters([0, 1, 2], seed=0)  # {"slope": the first three tasks' slopes}
+    ```
 
     Arguments of the new function: `shots=10` and `queries=10`, support and query points a task;
     `meta_batch_size=25`; `seed=0`; `count=None`, the number of tasks, the same on every pass, None
@@ -87,9 +90,11 @@ def family(*, inputs=(-5.0, 5.0), **ranges):
 def mixture(*families):
     """Episodes whose tasks come from several families, each as likely as the others.
 
-        modes = tfmeta.episodes.mixture(tfmeta.episodes.sinusoid, tfmeta.episodes.line)
-        modes(shots=10, meta_batch_size=25)
-        modes.parameters([0, 1])     # {"family": 0 or 1, "sinusoid": {...}, "line": {...}}
+    ```python
+    modes = tfmeta.episodes.mixture(tfmeta.episodes.sinusoid, tfmeta.episodes.line)
+    modes(shots=10, meta_batch_size=25)
+    modes.parameters([0, 1])  # {"family": 0 or 1, "sinusoid": {...}, "line": {...}}
+    ```
 
     Args:
         *families: functions that `family` made, at least two.
@@ -232,10 +237,13 @@ def sinusoid(x, amplitude, phase, frequency):
     -5..5. Arguments and elements: `tfmeta.episodes.family`; the parameters of the tasks:
     `sinusoid.parameters`. Harder tasks, with noise of a hundredth of the amplitude:
 
-        sinusoid(
-            frequency=(0.5, 2.0), phase=(0.0, 2 * math.pi),
-            noise=lambda amplitude, **_: 0.01 * amplitude,
-        )
+    ```python
+    tfmeta.episodes.sinusoid(
+        frequency=(0.5, 2.0),
+        phase=(0.0, 2 * math.pi),
+        noise=lambda amplitude, **_: 0.01 * amplitude,
+    )
+    ```
 
     Reference:
         Finn, Abbeel and Levine, "Model-agnostic meta-learning for fast adaptation of deep

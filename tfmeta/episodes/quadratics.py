@@ -19,8 +19,12 @@ def quadratic(
     those of b as y, so that f is the sum of squared errors of a linear layer without bias, whose
     kernel is w:
 
-        network = keras.Sequential([keras.Input((10,)), keras.layers.Dense(1, use_bias=False)])
-        learner.compile("adam", keras.losses.MeanSquaredError(reduction="sum"))
+    ```python
+    network = keras.Sequential([keras.Input((10,)), keras.layers.Dense(1, use_bias=False)])
+    learner = tfmeta.learners.LearnedOptimizer(network, rule=tfmeta.learners.LearnedSGD())
+    learner.compile("adam", keras.losses.MeanSquaredError(reduction="sum"))
+    learner.fit(tfmeta.episodes.quadratic(meta_batch_size=8), steps_per_epoch=100)
+    ```
 
     Support and query set are the same: there is nothing in f to generalise to.
 

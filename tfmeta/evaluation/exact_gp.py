@@ -18,8 +18,12 @@ class ExactGP(GaussianLearner):
     log-likelihood of a target is the highest that any prediction from the context has: the bound
     for neural processes.
 
-        bound = score_likelihood(ExactGP("rbf", length=0.4), episodes)
-        print(bound.difference(score_likelihood(learner, episodes)))
+    ```python
+    episodes = tfmeta.episodes.gaussian_process("rbf", length=0.4, seed=1, count=600)
+    exact = tfmeta.evaluation.ExactGP("rbf", length=0.4)
+    bound = tfmeta.evaluation.score_likelihood(exact, episodes)
+    print(bound.difference(tfmeta.evaluation.score_likelihood(learner, episodes)))
+    ```
 
     It is a learner like others, for `score_likelihood`, `plot_episode` and `predict_distribution`,
     but nothing of it can be trained. It computes in float64.

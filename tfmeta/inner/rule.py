@@ -30,16 +30,18 @@ class Rule(Learned):
 
     Example:
 
-        class Momentum(Rule):
-            def make(self, weights):
-                self.rate = self.add_weight(shape=(), initializer="ones", name="rate")
+    ```python
+    class Momentum(tfmeta.inner.Rule):
+        def make(self, weights):
+            self.rate = self.add_weight(shape=(), initializer="ones", name="rate")
 
-            def init(self, weights):
-                return [tf.zeros_like(w) for w in weights]
+        def init(self, weights):
+            return [tf.zeros_like(w) for w in weights]
 
-            def update(self, gradients, weights, slots, step):
-                slots = [0.9 * m + g for m, g in zip(slots, gradients)]
-                return [w - self.rate * m for w, m in zip(weights, slots)], slots
+        def update(self, gradients, weights, slots, step):
+            slots = [0.9 * m + g for m, g in zip(slots, gradients)]
+            return [w - self.rate * m for w, m in zip(weights, slots)], slots
+    ```
     """
 
     #: True if `update` also takes the support loss, a scalar: `loss=`.

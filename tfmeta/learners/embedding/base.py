@@ -128,9 +128,11 @@ class EmbeddingLearner(MetaModel):
         It is the learner's own network, not a copy, under a new head: what `fit` teaches the one
         is there in the other.
 
-            classifier = learner.classifier(train.num_classes)
-            classifier.compile("adam", SparseCategoricalCrossentropy(from_logits=True))
-            classifier.fit(tfmeta.datasets.labelled(train), epochs=10)
+        ```python
+        classifier = learner.classifier(train.num_classes)
+        classifier.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        classifier.fit(tfmeta.datasets.labelled(train), epochs=10)
+        ```
 
         Args:
             classes: number of base classes.

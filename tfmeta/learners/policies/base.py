@@ -12,10 +12,12 @@ from tfmeta.learners.policies.distributions import distribution_of
 class PolicyLearner(MetaModel):
     """Base of the policies: `fit` on the `tasks` of an environment, no loss is compiled.
 
-        environment = tfmeta.environments.bandits(arms=5, pulls=10)
-        learner = tfmeta.learners.RL2(environment)
-        learner.compile(keras.optimizers.Adam(1e-3))
-        learner.fit(environment.tasks(meta_batch_size=500), epochs=10, steps_per_epoch=100)
+    ```python
+    environment = tfmeta.environments.bandits(arms=5, pulls=10)
+    learner = tfmeta.learners.RL2(environment)
+    learner.compile(keras.optimizers.Adam(1e-3))
+    learner.fit(environment.tasks(meta_batch_size=500), epochs=10, steps_per_epoch=100)
+    ```
 
     The data that a policy learns from is what it lives through: a support set and a query set are
     tasks and numbers for randomness (`Environment.tasks`). The logs have `return`, the mean sum of
