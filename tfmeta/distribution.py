@@ -7,7 +7,7 @@ needs these few lines in the script that every worker runs:
 ```python
 strategy = tfmeta.distribution.join()
 with strategy.scope():
-    learner = tfmeta.learners.MAML(network)
+    learner = tfmeta.learners.MAML(tfmeta.networks.conv4((28, 28, 1), 5))
     learner.compile("adam", loss)
 share = tfmeta.distribution.share(meta_batch_size=32)
 episodes = tfmeta.episodes.classification(train, ways=5, shots=1, **share)
