@@ -34,7 +34,8 @@ ALLOWED = {
     "distribution": VALUES | {"ops"},
     "evaluation": VALUES
     | {"backend", "ops", "inner", "engine", "environments", "learners", "version"},
-    "callbacks": VALUES | {"backend", "ops", "inner", "engine", "learners", "evaluation"},
+    "callbacks": VALUES
+    | {"backend", "ops", "inner", "engine", "learners", "evaluation", "version"},
     "serving": VALUES | {"backend", "ops", "inner", "engine", "learners", "evaluation"},
     "tuning": VALUES | {"backend", "ops", "inner", "engine", "learners", "evaluation"},
 }

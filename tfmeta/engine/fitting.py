@@ -73,6 +73,7 @@ def fit(learner, keras_fit, x, y, steps_per_epoch, kwargs):
     episode_checks.check_no_targets(y, "fit")
     checks.check_keras_arguments("fit", kwargs)
     _check(learner, x, steps_per_epoch, "fit", "steps_per_epoch")
+    vars(learner)["_first_of_fit"] = vars(learner).get("_first")  # before that of validation
     validation_data = kwargs["validation_data"]
     if validation_data is not None:
         _check(learner, validation_data, kwargs.get("validation_steps"), "fit", "validation_steps")

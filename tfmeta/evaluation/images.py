@@ -32,6 +32,54 @@ def one_task(episode, outputs):
     return support, query, outputs.argmax(axis=-1)
 
 
+def holds_pictures(episode):
+    """True if the examples of an episode are pictures with class labels, which can be drawn."""
+    try:
+        one_task(episode, None)
+    except ValueError:
+        return False
+    return True
+
+
+def as_picture(episode, outputs):
+    """One episode as one picture, made without matplotlib: `[height, width, 3]`, uint8.
+
+    A row a class: its support examples on the left, and its query examples on the right, framed
+    blue where the prediction is right and orange where it is wrong.
+
+    Args:
+        episode: an `Episode` that `holds_pictures`; of a meta-batch the first task is drawn.
+        outputs: `[rows, classes]` of the query set; of a meta-batch `[B, rows, classes]`.
+    """
+    support, query, predicted = one_task(episode, outputs)
+    low = min(0.0, support.x.min(), query.x.min())
+    high = max(support.x.max(), query.x.max(), low + 1e-6)
+    colors = np.where((predicted == query.y)[:, None], _BLUE, _ORANGE)
+    parts = (support, np.broadcast_to(_WHITE, (len(support.y), 3))), (query, colors)
+    ways = 1 + max(support.y.max(), query.y.max())
+    halves = [_tiles(part, frames, ways, low, high) for part, frames in parts]
+    gap = np.full((halves[0].shape[0], halves[0].shape[0] // ways // 2, 3), 255, np.uint8)
+    return np.concatenate([halves[0], gap, halves[1]], axis=1)
+
+
+_BLUE, _ORANGE, _WHITE = (np.array(c, np.uint8) for c in ((0, 114, 178), (213, 94, 0), (255,) * 3))
+_FRAME, _MOST = 3, 10  # width of a frame in pixels; examples of a class that are drawn
+
+
+def _tiles(part, colors, ways, low, high):
+    """Framed pictures, a row a class, `[ways * height, columns * width, 3]`."""
+    x = part.x if part.x.ndim == 4 else part.x[..., None].repeat(3, axis=-1)
+    x = (255 * (x - low) / (high - low)).astype(np.uint8)
+    height, width = x.shape[1] + 2 * _FRAME, x.shape[2] + 2 * _FRAME
+    columns = min(_MOST, np.bincount(part.y).max())
+    canvas = np.full((ways, columns, height, width, 3), 255, np.uint8)
+    for label in range(ways):
+        for column, row in enumerate(np.flatnonzero(part.y == label)[:columns]):
+            canvas[label, column] = colors[row]
+            canvas[label, column, _FRAME:-_FRAME, _FRAME:-_FRAME] = x[row]
+    return canvas.transpose(0, 2, 1, 3, 4).reshape(ways * height, columns * width, 3)
+
+
 def _without_column(part):
     """Labels `[..., rows, 1]` of examples as `[..., rows]`."""
     y = np.asarray(part.y)

@@ -80,6 +80,15 @@ class Rule(Learned):
         """
         raise NotImplementedError(f"{type(self).__name__} does not define `update`.")
 
+    def learned_rates(self):
+        """The learning rates among what is learned, for those who watch a training run.
+
+        Returns:
+            `[steps, weights]`, a rate for each inner step and each of the weights; one row if all
+            steps have the same, one column if all weights have. None if no rate is learned.
+        """
+        return None
+
 
 @keras.saving.register_keras_serializable("tfmeta")
 class SGD(Rule):

@@ -1,5 +1,7 @@
 """Data sets of episodes: checked, before the first step, against a learner."""
 
+from typing import Any, NamedTuple
+
 import tensorflow as tf
 
 from tfmeta.backend.network_facts import batch_norm_layers, check_runs_on_given_weights
@@ -17,6 +19,18 @@ _HOW_TO_PASS = (
 )
 
 
+class FirstSeen(NamedTuple):
+    """Of a data set, for callbacks, which are not told what `fit` trains on.
+
+    Attributes:
+        episode: its first episode, a meta-batch of one, NumPy arrays.
+        tasks: the number of episodes in its first meta-batch.
+    """
+
+    episode: Any
+    tasks: int
+
+
 def prepare(learner, episodes):
     """Check the element type and the first meta-batch, and build the network."""
     spec = _episode_spec(episodes)
@@ -26,7 +40,10 @@ def prepare(learner, episodes):
             build_on(learner, one)
     check_runs_on_given_weights(learner.inner_network())
     if isinstance(episodes, tf.data.Dataset):
-        check_meta_batch(learner, _first(episodes))
+        first = _first(episodes)
+        check_meta_batch(learner, first)
+        one_episode = tf.nest.map_structure(lambda t: t[:1].copy(), first)
+        vars(learner)["_first"] = FirstSeen(one_episode, len(first.support.mask))
     vars(learner)["_last_prepared"] = one  # what `export` makes its signatures for
 
 

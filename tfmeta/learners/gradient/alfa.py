@@ -127,3 +127,7 @@ class GeneratedRates(Rule):
         rates, decays = values[: len(weights)], values[len(weights) :]
         steps = zip(weights, gradients, rates, decays, strict=True)
         return [(1 - decay) * w - rate * g for w, g, rate, decay in steps], slots
+
+    def learned_rates(self):
+        """The scales of the rates, which are the rates where the small network says 1."""
+        return tf.convert_to_tensor(self.scales)[:, : self.scales.shape[1] // 2]

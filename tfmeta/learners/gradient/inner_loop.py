@@ -33,10 +33,11 @@ class FastWeights(NamedTuple):
     inner_losses: Any
 
 
-def adaptation_path(learner, support, inner_steps, training, last_only, start=None):
+def adaptation_path(learner, support, inner_steps, training, last_only, start=None, seen=None):
     """Every point of the inner loop, or the last one: a list of `FastWeights`.
 
-    It starts from tensors as `adapted_part.start` returns them, from those without `start`.
+    It starts from tensors as `adapted_part.start` returns them, from those without `start`. `seen`,
+    a `StepNorms`, is told of each step, which is then traced by itself.
     """
     learner_checks.check_compiled(learner, "adapt")
     support = as_examples(learner, support)
@@ -55,11 +56,11 @@ def adaptation_path(learner, support, inner_steps, training, last_only, start=No
         values = *values[:2], state
     try:
         path, states, losses = gradient_steps(
-            support_loss, start, values, _Handed(learner), steps, learner.is_first_order(),
+            support_loss, start, values, _Handed(learner, seen), steps, learner.is_first_order(),
             checkpoint=_checkpoint(learner, training),
             loss_scale=INNER_LOSS_SCALE if computes_in_float16(learner) else None,
-            rolled=learner.rolled_steps and last_only,
-            alike=learner.steps_are_alike(),
+            rolled=learner.rolled_steps and last_only and seen is None,
+            alike=learner.steps_are_alike() and seen is None,
         )  # fmt: skip
     except UnreachedWeights as error:
         raise checks.unreached(learner.adapted_part.names(learner), error.positions) from None
@@ -117,8 +118,8 @@ class _Handed:
     A step that is computed again for the outer gradient has a gradient for its arguments alone.
     """
 
-    def __init__(self, learner):
-        self.learner = learner
+    def __init__(self, learner, seen=None):
+        self.learner, self.seen = learner, seen
         self.takes_loss = learner.rule.takes_loss
 
     def init(self, weights):
@@ -128,8 +129,11 @@ class _Handed:
     def update(self, gradients, weights, slots, step, **loss):
         slots, parameters = slots
         with _reading(self.learner, parameters):
-            weights, slots = self.learner.rule.update(gradients, weights, slots, step, **loss)
-        return self._constrained(weights), (slots, parameters)
+            new, slots = self.learner.rule.update(gradients, weights, slots, step, **loss)
+        new = self._constrained(new)
+        if self.seen is not None:
+            self.seen.add(gradients, weights, new)
+        return new, (slots, parameters)
 
     def _constrained(self, weights):
         """What Keras's optimizers do after a step, for layers with a `kernel_constraint`."""
@@ -139,6 +143,23 @@ class _Handed:
         # Several sets of weights may come one after another.
         pairs = zip(weights, constraints * (len(weights) // len(constraints)), strict=True)
         return [w if constraint is None else constraint(w) for w, constraint in pairs]
+
+
+class StepNorms:
+    """The norms of gradients and of moves of each inner step, filled by `adaptation_path`.
+
+    Attributes:
+        gradients: for each step a list of scalars, one for each tensor that the step changes.
+        moves: the same for what the step changed.
+    """
+
+    def __init__(self):
+        self.gradients, self.moves = [], []
+
+    def add(self, gradients, weights, new):
+        """Note one step, from `weights` to `new`."""
+        self.gradients.append([tf.norm(g) for g in gradients])
+        self.moves.append([tf.norm(b - a) for a, b in zip(weights, new, strict=True)])
 
 
 def support_statistics(learner, weights, state, support, training):

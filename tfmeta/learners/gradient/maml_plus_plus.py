@@ -217,6 +217,9 @@ class RatesOfEachStep(Rule):
         steps = zip(weights, gradients, self.owners, strict=True)
         return [w - rates[layer] * g for w, g, layer in steps], slots
 
+    def learned_rates(self):
+        return tf.gather(tf.convert_to_tensor(self.rates), self.owners, axis=1)
+
 
 class ScalesOfEachStep(Learned, AllWeights):
     """4. What adapts: all weights but the scales and offsets of BatchNormalization.

@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from tfmeta.inner import Rule
 from tfmeta.learners.gradient.base import GradientLearner
@@ -69,3 +70,7 @@ class LearnedRates(Rule):
     def update(self, gradients, weights, slots, step):
         steps = zip(weights, self.rates, gradients, strict=True)
         return [w - a * g for w, a, g in steps], slots
+
+    def learned_rates(self):
+        """The mean size of the rates of each weight, `[1, weights]`."""
+        return tf.stack([tf.reduce_mean(tf.abs(a)) for a in self.rates])[None]

@@ -27,6 +27,9 @@ class _LearnedNumbers(Rule):
     def _value(self, name, dtype):
         return tf.exp(tf.cast(tf.convert_to_tensor(self.logs[name]), dtype))
 
+    def learned_rates(self):
+        return tf.reshape(tf.exp(tf.convert_to_tensor(self.logs["rate"])), [1, 1])
+
     def _decay(self, name, dtype):
         # `1 - decay` is what is learned: decays near 1 differ in it, and stay below 1.
         return 1.0 - tf.minimum(self._value(name, dtype), 1.0)
