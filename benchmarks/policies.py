@@ -3,119 +3,172 @@
     python -m benchmarks.policies                     # every row, into results/policies.json
     python -m benchmarks.policies --rows bandits-5-10,grid
 
-A row trains `RL2` with the settings here, and scores it on 10,000 tasks with another seed. Beside
-it stand the published figures, and Thompson sampling on the same tasks.
+A row trains a policy with the settings here, and scores it on 10,000 tasks with another seed. Beside
+it stand the published figures, and on the same tasks those of `benchmarks.policy_baselines`.
 """
 
 import argparse
 import json
 import pathlib
 import time
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
 import tfmeta
+from benchmarks import policy_baselines as baselines
 from benchmarks.machine import machine
 from benchmarks.workers import with_tfmeta
+from tfmeta.environments import bandits, grid_navigation, tabular_mdps
+from tfmeta.evaluation import EvaluationReport, evaluate_returns
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "policies.json"
 TEST_TASKS, TEST_SEED = 10_000, 99
 
-# Arms and pulls: RL2, the Gittins index and a random choice, Duan et al. 2016, table 1.
-PUBLISHED = {
-    (5, 10): (6.7, 6.6, 5.0),
-    (10, 10): (6.7, 6.6, 5.0),
-    (5, 100): (78.7, 78.3, 49.9),
-    (10, 100): (83.5, 82.8, 49.9),
+
+class Row(NamedTuple):
+    """A policy to train.
+
+    Attributes:
+        environment: the family of its tasks.
+        published: figures of papers, by name.
+        learner: name of the class.
+        arguments: of its constructor.
+        tasks: a meta-batch.
+        steps: outer steps.
+        rate: of Adam at first; it falls in a line to a thirtieth.
+    """
+
+    environment: Any
+    published: dict
+    learner: str = "RL2"
+    arguments: dict = {}
+    tasks: int = 1000
+    steps: int = 2500
+    rate: float = 5e-3
+
+
+def _bandit(arms, pulls, rl2, gittins, random, **settings):
+    """A row of Duan et al. 2016, table 1."""
+    published = {"rl2": rl2, "gittins": gittins, "random": random}
+    arguments = {"decay": 0.95, "entropy_weight": 0.02}
+    return Row(bandits(arms, pulls), published, arguments=arguments, **settings)
+
+
+OF_GRID = {"goal known": 11.07}  # of an episode, by counting steps
+ROWS = {
+    "bandits-5-10": _bandit(5, 10, 6.7, 6.6, 5.0),
+    "bandits-10-10": _bandit(10, 10, 6.7, 6.6, 5.0),
+    "bandits-5-100": _bandit(5, 100, 78.7, 78.3, 49.9, tasks=250, steps=3000),
+    "bandits-10-100": _bandit(10, 100, 83.5, 82.8, 49.9, tasks=250, steps=4000),
+    # Of ten episodes, as shares of value iteration: Duan et al., table 2.
+    "mdp": Row(
+        tabular_mdps(),
+        {"rl2": 0.752, "psrl": 0.665, "ucrl2": 0.706, "random": 0.482},
+        arguments={"decay": 0.9, "entropy_weight": 0.01, "units": 96},
+        tasks=200,
+        steps=3000,
+        rate=3e-3,
+    ),
+    "grid": Row(
+        grid_navigation(),
+        OF_GRID,
+        arguments={"decay": 0.95, "entropy_weight": 0.03},
+        tasks=128,
+        steps=1500,
+    ),
 }
-ROWS = {f"bandits-{arms}-{pulls}": (arms, pulls) for arms, pulls in PUBLISHED}
 
 
-def trained(environment, steps, seed, tasks, entropy_weight):
-    """An `RL2` after so many steps of so many tasks, and the CPU seconds that it took."""
+def trained(row, steps, seed):
+    """A learner after so many steps, and the CPU seconds that it took."""
     keras.utils.set_random_seed(seed)
-    learner = tfmeta.learners.RL2(environment, decay=0.95, entropy_weight=entropy_weight)
-    rate = keras.optimizers.schedules.PolynomialDecay(5e-3, steps, 5e-3 / 30)
+    learner = getattr(tfmeta.learners, row.learner)(row.environment, **row.arguments)
+    rate = keras.optimizers.schedules.PolynomialDecay(row.rate, steps, row.rate / 30)
     learner.compile(keras.optimizers.Adam(rate))
     start = time.process_time()
-    stream = environment.tasks(meta_batch_size=tasks, seed=seed)
+    stream = row.environment.tasks(meta_batch_size=row.tasks, seed=seed)
     learner.fit(stream, epochs=10, steps_per_epoch=steps // 10, verbose=2)
     return learner, time.process_time() - start
 
 
-def thompson_sampling(chances, pulls, seed=0):
-    """Returns `[tasks]` of drawing each arm's chance from its Beta posterior, the best one pulled.
+def measure(row, steps, seed):
+    """What a row's policy earns, and what others do: a dict."""
+    learner, seconds = trained(row, steps, seed)
+    environment = row.environment
+    tasks = environment.tasks(meta_batch_size=1000, seed=TEST_SEED)
+    task = environment.parameters(np.arange(TEST_TASKS), TEST_SEED)
+    report = evaluate_returns(learner, tasks, TEST_TASKS)
+    found = {"return": report.mean, "interval": report.interval}
+    if environment.episodes > 1:
+        reports = [
+            evaluate_returns(learner, tasks, TEST_TASKS, episode=e)
+            for e in range(environment.episodes)
+        ]
+        found["return_of_episode"] = [r.mean for r in reports]
+        found["interval_of_episode"] = [r.interval for r in reports]
+    if isinstance(environment, type(bandits())):
+        found["baselines"] = of_bandits(task.numpy(), environment.pulls)
+    if isinstance(environment, type(tabular_mdps())):
+        found |= of_mdps(report, task.rewards.numpy(), task.transitions.numpy(), environment)
+    return found | {
+        "published": row.published, "learner": row.learner, "arguments": row.arguments,
+        "tasks_a_step": row.tasks, "outer_steps": steps, "cpu_seconds": seconds,
+    }  # fmt: skip
 
-    Args:
-        chances: of the arms, `[tasks, arms]`.
+
+def of_bandits(chances, pulls):
+    """Mean total rewards, and their intervals, of strategies that know how tasks are drawn."""
+    found = {}
+    for choose in (baselines.gittins, baselines.thompson_sampling):
+        returns = baselines.play_bandits(choose, chances, pulls).sum(axis=1)
+        report = EvaluationReport(returns, "return")
+        found[choose.__name__] = [report.mean, report.interval]
+    return found
+
+
+def of_mdps(report, rewards, transitions, environment):
+    """Shares of what value iteration earns in expectation, and their intervals.
+
+    Value iteration knows the task, and looks ahead to the end of an episode; discounted by 0.99, its
+    figure is 4 % lower, and so are shares of it 4 % higher: `share_of_discounted`.
     """
-    rng = np.random.default_rng(seed)
-    paid = np.ones((2, *chances.shape))  # successes and failures, and one of each
-    rows, returns = np.arange(len(chances)), np.zeros(len(chances))
-    for _ in range(pulls):
-        arm = rng.beta(*paid).argmax(axis=1)
-        reward = rng.random(len(chances)) < chances[rows, arm]
-        paid[(~reward).astype(int), rows, arm] += 1
-        returns += reward
-    return returns
+    horizon, episodes = environment.horizon, environment.episodes
+    best, discounted = (
+        episodes * baselines.value_iteration(rewards, transitions, horizon, discount)[1][:, 0]
+        for discount in (1.0, 0.99)
+    )
+    returns = {"policy": report.scores}
+    for plan in (baselines.psrl, baselines.random_choice):
+        played = baselines.play_mdps(plan, rewards, transitions, horizon, episodes)
+        returns[plan.__name__] = played.sum(axis=1)
+    shares = {name: _share(scores, best) for name, scores in returns.items()}
+    of_discounted = {name: _share(scores, discounted) for name, scores in returns.items()}
+    return {"value_iteration": best.mean(), "share": shares, "share_of_discounted": of_discounted}
 
 
-def measure_bandits(arms, pulls, steps, seed):
-    """A row of the paper's table 1, a dict."""
-    environment = tfmeta.environments.bandits(arms, pulls)
-    learner, seconds = trained(environment, steps, seed, 1000, 0.02)
-    report = tfmeta.evaluation.evaluate_returns(learner, unseen_tasks(environment), TEST_TASKS)
-    chances = environment.parameters(np.arange(TEST_TASKS), TEST_SEED).numpy()
-    sampled = tfmeta.evaluation.EvaluationReport(thompson_sampling(chances, pulls), "return")
-    published = dict(zip(("rl2", "gittins", "random"), PUBLISHED[arms, pulls], strict=True))
-    scores = {"return": report.mean, "interval": report.interval}
-    return scores | {
-        "thompson_sampling": sampled.mean, "published": published, "outer_steps": steps,
-        "cpu_seconds": seconds,
-    }  # fmt: skip
-
-
-def measure_grid(steps, seed):
-    """Returns of the four episodes of `grid_navigation`; 11.07 is the bound, the goal known."""
-    environment = tfmeta.environments.grid_navigation()
-    learner, seconds = trained(environment, steps, seed, 128, 0.03)
-    reports = [
-        tfmeta.evaluation.evaluate_returns(
-            learner, unseen_tasks(environment), TEST_TASKS, episode=e
-        )
-        for e in range(environment.episodes)
-    ]
-    means, intervals = [r.mean for r in reports], [r.interval for r in reports]
-    return {
-        "return": means, "interval": intervals, "bound": 11.07, "outer_steps": steps,
-        "cpu_seconds": seconds,
-    }  # fmt: skip
-
-
-def unseen_tasks(environment):
-    """Tasks that no policy was trained on."""
-    return environment.tasks(meta_batch_size=1000, seed=TEST_SEED)
+def _share(scores, best):
+    """`[mean share, half its 95 % interval]` of the sum of all tasks, by the delta method."""
+    share = scores.mean() / best.mean()
+    return [share, EvaluationReport((scores - share * best) / best.mean(), "share").interval]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--rows", default=",".join([*ROWS, "grid"]))
-    parser.add_argument("--steps", type=int, help="outer steps; 2,500, and 1,500 for the grid")
+    parser.add_argument("--rows", default=",".join(ROWS))
+    parser.add_argument("--steps", type=int, help="outer steps, in place of the row's")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=pathlib.Path, default=RESULTS)
     options = parser.parse_args()
     path = options.output
-    results = json.loads(path.read_text()) if path.exists() else {}
     for name in options.rows.split(","):
-        if name == "grid":
-            found = measure_grid(options.steps or 1500, options.seed)
-        else:
-            found = measure_bandits(*ROWS[name], options.steps or 2500, options.seed)
+        found = measure(ROWS[name], options.steps or ROWS[name].steps, options.seed)
         facts = {"machine": machine(), "versions": with_tfmeta.VERSIONS}
-        results[name] = found | {"tasks": TEST_TASKS, "seed": options.seed} | facts
-        print(name, json.dumps(results[name]))
-        path.write_text(json.dumps(results, indent=1) + "\n")
+        found |= {"tasks": TEST_TASKS, "seed": options.seed} | facts
+        print(name, json.dumps(found))
+        results = json.loads(path.read_text()) if path.exists() else {}
+        path.write_text(json.dumps(results | {name: found}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

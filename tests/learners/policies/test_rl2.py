@@ -95,7 +95,7 @@ def lived(learner, environment, change=None, at=0):
             return state, reward + change * (len(calls) == at + 1), done
 
         environment.step = other
-    trajectories, state = learner._roll(x["task"], x["row"])
+    trajectories, state = learner.roll(x["task"], x["row"])
     environment.__dict__.pop("step", None)
     return np.array(trajectories.extra[1]), np.array(state)
 
@@ -122,7 +122,8 @@ def test_the_gradient_is_the_estimators():
         trajectories = learner.live(query, True)
         objective, _ = learner.objective(trajectories)
     found = tape.gradient(objective, learner.trainable_variables)
-    values = np.array(trajectories.extra[1], "float64")
+    to_come = np.cumsum(0.99 ** np.arange(6))[::-1, np.newaxis]  # the critic's is per step
+    values = np.array(trajectories.extra[1], "float64") * to_come
     rewards = np.array(trajectories.rewards, "float64")
     advantages = np.zeros_like(values)
     for t in reversed(range(6)):
@@ -136,11 +137,13 @@ def test_the_gradient_is_the_estimators():
             0.0,
         )
         for t in range(6):
-            choices, value, state = learner._step(trajectories.observations[t], state, experience)
+            choices, value, state = learner.act(trajectories.observations[t], state, experience)
             logs = tf.nn.log_softmax(choices)
             log_chance = tf.gather(logs, trajectories.actions[t], batch_dims=1)
             entropy = -tf.reduce_sum(tf.exp(logs) * logs, axis=-1)
+            value *= to_come[t].astype("float32")
             error = tf.square(value - (advantages[t] + values[t]).astype("float32"))
+            error /= advantages.var()
             total += tf.reduce_mean(
                 0.3 * error - scaled[t].astype("float32") * log_chance - 0.1 * entropy
             )
