@@ -48,7 +48,8 @@ class ActorCritic(PolicyLearner):
             `[rows, F]`, or None for the observations as they are.
         discount: of rewards, > 0 and at most 1.
         decay: of the generalised advantages, 0 to 1.
-        entropy_weight: `c_e`, at least 0: how much choices are kept open.
+        entropy_weight: `c_e`, at least 0: how much choices are kept open; or a
+            `keras.optimizers.schedules.LearningRateSchedule` of it over the outer steps.
         value_weight: `c_v`, at least 0.
         **kwargs: `name` and `dtype`, as in `MetaModel`.
     """
@@ -70,7 +71,9 @@ class ActorCritic(PolicyLearner):
         self.decay = check_number("decay", decay, zero=True)
         if self.decay > 1:
             raise ValueError(f"Expected decay <= 1. Received: {decay!r}.")
-        self.entropy_weight = check_number("entropy_weight", entropy_weight, zero=True)
+        self.entropy_weight = entropy_weight
+        if not isinstance(entropy_weight, keras.optimizers.schedules.LearningRateSchedule):
+            self.entropy_weight = check_number("entropy_weight", entropy_weight, zero=True)
         self.value_weight = check_number("value_weight", value_weight, zero=True)
         # Small: every action is as likely as another at first.
         small = keras.initializers.VarianceScaling(0.3)
@@ -150,8 +153,13 @@ class ActorCritic(PolicyLearner):
         policy = tf.reduce_sum(lived.mask * scaled * log_chances) / steps
         openness = tf.reduce_sum(lived.mask * entropy) / steps
         error = tf.reduce_mean(tf.square(values - targets)) / (variance + 1e-8)
-        objective = self.value_weight * error - policy - self.entropy_weight * openness
+        objective = self.value_weight * error - policy - self._openness_counts() * openness
         return objective, openness
+
+    def _openness_counts(self):
+        if not callable(self.entropy_weight):
+            return self.entropy_weight
+        return tf.cast(self.entropy_weight(self.optimizer.iterations), tf.float32)
 
     def roll(self, task, rows):
         """Live through a trial: `(trajectories, memory)`.

@@ -40,7 +40,8 @@ class RL2(ActorCritic):
         units: `H`. The paper: 256.
         discount: of rewards, > 0 and at most 1. The paper: 0.99.
         decay: of the generalised advantages, 0 to 1. The paper: 0.3.
-        entropy_weight: `c_e`, at least 0: how much choices are kept open.
+        entropy_weight: `c_e`, at least 0: how much choices are kept open; or a
+            `keras.optimizers.schedules.LearningRateSchedule` of it over the outer steps.
         value_weight: `c_v`, at least 0.
         **kwargs: `name` and `dtype`, as in `MetaModel`.
 
