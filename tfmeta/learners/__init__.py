@@ -62,6 +62,7 @@ from tfmeta.learners.optimizers.outer_gradients import (
 )
 from tfmeta.learners.policies.base import PolicyLearner
 from tfmeta.learners.policies.rl2 import RL2
+from tfmeta.learners.policies.varibad import VariBAD
 
 #: Every class above: an import is the row of a method in the table of learners.
 __all__ = sorted(name for name, value in vars().items() if isinstance(value, type))

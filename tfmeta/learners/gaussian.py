@@ -129,7 +129,7 @@ def mixture_moments(mean, scale):
     return of_all, tf.sqrt(variance)
 
 
-def kl_divergence(mean, scale, other_mean, other_scale):
-    """`KL(N(mean, scale^2) || N(other_mean, other_scale^2))`, summed over `[Z]`: a scalar."""
+def kl_divergence(mean, scale, other_mean, other_scale, axis=None):
+    """`KL(N(mean, scale^2) || N(other_mean, other_scale^2))`, summed over `axis`, None for all."""
     squares = (scale**2 + (mean - other_mean) ** 2) / (2 * other_scale**2)
-    return tf.reduce_sum(tf.math.log(other_scale / scale) + squares - 0.5)
+    return tf.reduce_sum(tf.math.log(other_scale / scale) + squares - 0.5, axis)

@@ -55,13 +55,13 @@ def check_layer(name, layer):
     return layer
 
 
-def check_widths(hidden):
+def check_widths(widths, name="hidden"):
     """The widths of hidden layers as a tuple; a ValueError unless they are integers from 1."""
-    if not isinstance(hidden, tuple | list):
+    if not isinstance(widths, tuple | list):
         raise ValueError(
-            f"Expected hidden to be a tuple of widths, such as (128, 128). Received: {hidden!r}."
+            f"Expected {name} to be a tuple of widths, such as (128, 128). Received: {widths!r}."
         )
-    return tuple(check_integer("each width in hidden", width, 1) for width in hidden)
+    return tuple(check_integer(f"each width in {name}", width, 1) for width in widths)
 
 
 def check_minimum_scale(value):

@@ -182,8 +182,15 @@ class ActorCritic(PolicyLearner):
         action, reward, ended = experience
         if isinstance(self.environment.actions, Discrete):
             action = tf.one_hot(action, self.choices)
-        features = observation if self.network is None else self.network(observation)
+        features = self.features(observation)
         return tf.concat([features, action, reward[:, None], ended[:, None]], axis=-1)
+
+    def features(self, observations):
+        """What the network makes of observations, `[..., F]`."""
+        if self.network is None:
+            return observations
+        rows = self.network(tf.reshape(observations, (-1, observations.shape[-1])))
+        return tf.reshape(rows, tf.concat([tf.shape(observations)[:-1], rows.shape[-1:]], 0))
 
     @property
     def reading_size(self):
