@@ -111,10 +111,10 @@ def test_it_infers_the_task_and_is_saved(tmp_path):
     environment = bandits(arms=2, pulls=6)
     learner = made(environment, units=16, decoder_hidden=(16,), draws=6, entropy_weight=0.1)
     tasks = environment.tasks(meta_batch_size=200)
-    history = learner.fit(tasks, epochs=2, steps_per_epoch=100, verbose=0).history
+    history = learner.fit(tasks, epochs=2, steps_per_epoch=150, verbose=0).history
     assert set(history) == {"loss", "return", "entropy"}
     assert history["loss"][-1] < history["loss"][0]
-    assert history["return"][-1] > 3.04  # 3.00 at random, and most choices are kept open
+    assert history["return"][-1] > 3.05  # 3.00 at random, and most choices are kept open
     rows = tf.range(500, dtype=tf.int64)
     task = environment.parameters(rows, seed=5)
     trial, _ = tf.function(learner.roll)(task, rows)
