@@ -3,8 +3,8 @@
     python -m benchmarks.policies                     # every row, into results/policies.json
     python -m benchmarks.policies --rows bandits-5-10,grid
 
-A row trains a policy with the settings here, and scores it on 10,000 tasks with another seed. Beside
-it stand the published figures, and on the same tasks those of `benchmarks.policy_baselines`.
+A row trains a policy with the settings here, and scores it on 10,000 tasks with another seed.
+Beside it stand the published figures, and on the same tasks those of `policy_baselines`.
 """
 
 import argparse
@@ -33,8 +33,8 @@ class Row(NamedTuple):
     Attributes:
         environment: the family of its tasks.
         published: figures of papers, by name.
-        learner: name of the class.
-        arguments: of its constructor.
+        arguments: of the learner's constructor.
+        learner: name of its class.
         tasks: a meta-batch.
         steps: outer steps.
         rate: of Adam at first; it falls in a line to a thirtieth.
@@ -43,8 +43,8 @@ class Row(NamedTuple):
 
     environment: Any
     published: dict
+    arguments: dict
     learner: str = "RL2"
-    arguments: dict = {}
     tasks: int = 1000
     steps: int = 2500
     rate: float = 5e-3
@@ -54,7 +54,7 @@ class Row(NamedTuple):
 def _bandit(arms, pulls, rl2, gittins, random, **settings):
     """A row of Duan et al. 2016, table 1."""
     published = {"rl2": rl2, "gittins": gittins, "random": random}
-    return Row(bandits(arms, pulls), published, arguments={"decay": 0.95}, **settings)
+    return Row(bandits(arms, pulls), published, {"decay": 0.95}, **settings)
 
 
 OF_GRID = {"goal known": 11.07}  # of an episode, by counting steps
@@ -136,8 +136,8 @@ def of_bandits(chances, pulls):
 def of_mdps(report, rewards, transitions, environment):
     """Shares of what value iteration earns in expectation, and their intervals.
 
-    Value iteration knows the task, and looks ahead to the end of an episode; discounted by 0.99, its
-    figure is 4 % lower, and so are shares of it 4 % higher: `share_of_discounted`.
+    Value iteration knows the task, and looks ahead to the end of an episode; discounted by 0.99,
+    its figure is 4 % lower, and so are shares of it 4 % higher: `share_of_discounted`.
     """
     horizon, episodes = environment.horizon, environment.episodes
     best, discounted = (

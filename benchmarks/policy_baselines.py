@@ -1,4 +1,4 @@
-"""What learned policies are compared with: what one does who knows how tasks are drawn, or each task.
+"""What learned policies are compared with: what one does who knows how tasks are drawn, or which.
 
 All play many tasks at once in NumPy, and return the rewards of each.
 """
@@ -98,8 +98,8 @@ def value_iteration(rewards, transitions, horizon, discount=1.0):
         discount: of later rewards.
 
     Returns:
-        `(actions, values)`: `[horizon, tasks, states]`, the best action in a state at each step, and
-        `[tasks, states]`, the expected return of an episode from each state.
+        `(actions, values)`: `[horizon, tasks, states]`, the best action in a state at each step,
+        and `[tasks, states]`, the expected return of an episode from each state.
     """
     values, actions = np.zeros(rewards.shape[:2]), []
     for _ in range(horizon):
@@ -156,7 +156,7 @@ def play_mdps(plan, rewards, transitions, horizon, episodes, seed=0):
             at = rows, state, actions[rows, state]
             reward = rewards[at] + rng.normal(size=len(rewards))
             state = (ladder[at] <= rng.random((len(rewards), 1))).sum(axis=-1)
-            counts[*at, state] += 1
+            counts[(*at, state)] += 1
             sums[at] += reward
             returns[:, episode] += reward
     return returns

@@ -57,7 +57,7 @@ def test_the_index_earns_nearly_the_most_there_is():
 
 @pytest.mark.parametrize(("arms", "pulls", "published"), [(5, 10, 6.6), (10, 10, 6.6)])
 def test_bandits_against_the_published_rows(arms, pulls, published):
-    """Duan et al. 2016, table 1, rounded, of so few tasks that later papers print ± 0.1; chance 5."""
+    """Duan et al. 2016, table 1, of so few tasks that later papers print ± 0.1; by chance 5."""
     chances = np.random.default_rng(7).random((20_000, arms))
     returns = baselines.play_bandits(baselines.gittins, chances, pulls, seed=1).sum(axis=1)
     assert abs(returns.mean() - published) < 0.15 + 3 * returns.std() / np.sqrt(20_000)
@@ -85,7 +85,7 @@ def test_value_iteration_is_the_best_of_all_plans():
     worth = {}
     for first, *then in itertools.product(range(2), repeat=3):
         last = [rewards[0, s, a] for s, a in enumerate(then)]
-        worth[first, *then] = rewards[0, 0, first] + transitions[0, 0, first] @ last
+        worth[(first, *then)] = rewards[0, 0, first] + transitions[0, 0, first] @ last
     best = max(worth, key=worth.get)
     np.testing.assert_allclose(values[0, 0], worth[best])
     assert (actions[0, 0, 0], *actions[1, 0]) == best

@@ -70,7 +70,10 @@ def test_the_bound_is_that_of_numpy():
     learner.log_noise.assign(-0.5)
     trial = lived(learner)
     trial = trial._replace(mask=tf.constant(np.arange(12).reshape(4, 3) % 4 > 0, tf.float32))
-    steps, noise = np.array([[0, 1, 3], [3, 0, 2]], "int32"), np.random.default_rng(0).normal(size=(2, 3, 2))
+    steps, noise = (
+        np.array([[0, 1, 3], [3, 0, 2]], "int32"),
+        np.random.default_rng(0).normal(size=(2, 3, 2)),
+    )
     found = learner.bounds(trial, tf.constant(steps), tf.constant(noise, tf.float32))
     mean, scale = (np.array(t, "float64") for t in trial.extra[3:5])
     weights = [np.array(v, "float64") for layer in learner.decoder_layers for v in layer.weights]

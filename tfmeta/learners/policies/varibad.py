@@ -191,4 +191,3 @@ def _at(steps, values):
 def _late(values, first):
     """Values of the step before, `first` at the first: `[T, N, Z]`."""
     return tf.concat([tf.fill(tf.shape(values[:1]), first), values[:-1]], axis=0)
-
