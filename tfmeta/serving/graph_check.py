@@ -16,6 +16,8 @@ ALLOWED = {
     *("TensorArrayV3", "TensorArrayReadV3", "TensorArrayWriteV3", "TensorArrayGatherV3"),
     *("TensorArrayScatterV3", "TensorArraySizeV3"),
 }
+#: What TensorFlow writes functions of, which save and restore and which nothing calls.
+SAVING = {"SaveV2", "RestoreV2", "MergeV2Checkpoints", "ShardedFilename", "NoOp"}
 #: Parts of the names of operations without state that reach out of the graph all the same.
 REFUSED = (
     *("File", "Dataset", "Debug", "PyFunc", "ImmutableConst", "Vocab", "Reader", "Copy", "Mlir"),
@@ -26,8 +28,8 @@ REFUSED = (
 def check_graphs(path):
     """A ValueError if what runs of a SavedModel could read or write files, or call out.
 
-    Looked at is every function that can be called once the model is loaded, with all that they
-    call. TensorFlow writes functions that save and restore next to them, which nothing calls.
+    Looked at is every function. Those that nothing calls once the model is loaded may save and
+    restore, which is what TensorFlow writes some for.
 
     Args:
         path: the file `saved_model.pb`.
@@ -42,17 +44,18 @@ def check_graphs(path):
         raise ValueError(
             f"Expected a whole SavedModel. Received: {path}, which cannot be read. Export it anew."
         ) from None
+    if not graph.HasField("object_graph_def"):  # TensorFlow 1's, which runs whatever it likes
+        raise ValueError(
+            f"Expected a SavedModel of TensorFlow 2. Received: {path}, in the form of "
+            "TensorFlow 1, which may run anything when it is loaded. Export it anew."
+        )
     library = {f.signature.name: f for f in graph.graph_def.library.function}
-    waiting, seen = list(graph.object_graph_def.concrete_functions), set()
-    while waiting:
-        name = waiting.pop()
-        if name in seen or name not in library:
-            continue
-        seen.add(name)
-        for node in library[name].node_def:
-            if node.op not in library:
+    reached = _reached(graph, library)
+    for name, function in library.items():
+        for node in function.node_def:
+            saves = name not in reached and node.op in SAVING
+            if node.op not in library and not saves:
                 _check_operation(node.op, path)
-            waiting += [node.op, *_called(node)]
     for asset in graph.asset_file_def:
         if "/" in asset.filename or "\\" in asset.filename or asset.filename.startswith("."):
             raise ValueError(
@@ -60,11 +63,39 @@ def check_graphs(path):
             )
 
 
-def _called(node):
-    """Names of the functions that a node is given."""
-    for value in node.attr.values():
-        yield value.func.name
-        yield from (function.name for function in value.list.func)
+def _reached(graph, library):
+    """Names of the functions that can be called once a model is loaded, with all that they call."""
+    waiting, seen = list(_roots(graph, library)), set()
+    gradients = {g.function_name: g.gradient_func for g in graph.graph_def.library.gradient}
+    while waiting:
+        name = waiting.pop()
+        if name in seen or name not in library:
+            continue
+        seen.add(name)
+        waiting.append(gradients.get(name))
+        for node in library[name].node_def:
+            waiting += [node.op, *_called(node.attr)]
+    return seen
+
+
+def _roots(graph, library):
+    """Names of functions that something else than a function calls."""
+    objects = graph.object_graph_def
+    yield from objects.concrete_functions
+    for node in objects.nodes:  # the list above may leave some out
+        yield from node.function.concrete_functions
+        yield node.bare_concrete_function.concrete_function_name
+        yield node.captured_tensor.concrete_function
+    # TensorFlow puts one function in the place of another that says it does the same.
+    yield from (name for name, function in library.items() if "api_implements" in function.attr)
+
+
+def _called(attributes):
+    """Names of the functions that a node is given, and of those that these are given."""
+    for value in attributes.values():
+        for function in (value.func, *value.list.func):
+            yield function.name
+            yield from _called(function.attr)
 
 
 def _check_operation(name, path):
