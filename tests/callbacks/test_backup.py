@@ -2,13 +2,13 @@
 
 import json
 import pathlib
-import shutil
 import subprocess
 import sys
 
 import keras
 import numpy as np
 import pytest
+from disks import small_disk
 
 import tfmeta
 from tfmeta.callbacks import BackupAndRestore
@@ -97,25 +97,14 @@ class StopAt(keras.callbacks.Callback):
             raise Stop
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A folder on a file system of 12 kB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=12k", "tmpfs", folder]
-    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("only root may mount a file system")
-    yield folder
-    subprocess.run(["umount", folder], check=True)
-
-
-def test_a_disk_that_is_full(learner, data, small_disk):
-    backups = small_disk / "b"
+def test_a_disk_that_is_full(learner, data, tmp_path):
     said = "step 4 was not written: No space left on device; .*4,096 bytes are free"
-    with pytest.warns(UserWarning, match=said), pytest.raises(Stop):
-        fit(learner, data, [BackupAndRestore(backups, save_freq=2), StopAt(5)])
-    assert [p.name for p in files(backups)] == ["000000000002.npz"]
-    assert goes_on(learner, data, backups) == (2, 2)
+    with small_disk(tmp_path / "disk", 12) as disk:
+        backups = disk / "b"
+        with pytest.warns(UserWarning, match=said), pytest.raises(Stop):
+            fit(learner, data, [BackupAndRestore(backups, save_freq=2), StopAt(5)])
+        assert [p.name for p in files(backups)] == ["000000000002.npz"]
+        assert goes_on(learner, data, backups) == (2, 2)
 
 
 @pytest.fixture

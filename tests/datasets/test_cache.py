@@ -4,7 +4,9 @@ import fcntl
 import json
 import os
 import pickle
+import re
 import resource
+import shutil
 import signal
 import threading
 import warnings
@@ -12,6 +14,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from disks import PAGE_BYTES, filled, small_disk
 
 from tfmeta.datasets import from_folder, pictures
 from tfmeta.rows import Rows
@@ -155,6 +158,32 @@ def test_a_full_disk(folder, tmp_path):
         signal.signal(signal.SIGXFSZ, ignored)
     assert_same(from_folder(folder, image_size=5, cache=old), expected)
     assert_same(from_folder(folder, cache=cache), from_folder(folder))
+
+
+def test_a_disk_that_is_really_full(folder, tmp_path, monkeypatch):
+    """With room for each number of pages a cache is made, or what lacks is said."""
+    monkeypatch.setattr(pictures, "_BATCH_BYTES", 1)  # batches of 16: the disk fills in between
+    expected, small = from_folder(folder), from_folder(folder, image_size=5)
+    pages = 0
+    with small_disk(tmp_path / "disk", 100) as disk:
+        from_folder(folder, image_size=5, cache=disk / "old")
+        while True:
+            cache, error = disk / f"new {pages}", None
+            with filled(disk, pages * PAGE_BYTES):
+                try:
+                    from_folder(folder, cache=cache)
+                except OSError as raised:
+                    error = raised
+                assert_same(from_folder(folder, image_size=5, cache=disk / "old"), small)
+            assert (cache / "cache.json").exists() == (error is None)
+            assert_same(from_folder(folder, cache=cache), expected)  # goes on
+            if error is None:
+                break
+            words = "Expected room for the cache of .* Make room and call again"
+            assert re.search(words, str(error))
+            shutil.rmtree(cache)
+            pages += 1
+    assert pages >= 5  # of pictures two, of labels, progress and classes one each
 
 
 def test_a_cache_that_is_cut_short_is_told_by_name(folder, tmp_path):

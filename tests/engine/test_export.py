@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tasks
 import tensorflow as tf
+from disks import filled, small_disk
 
 import tfmeta
 from tfmeta import Examples
@@ -152,3 +153,17 @@ def test_a_full_disk_leaves_the_old_export_usable(tmp_path):
     assert files_of(tmp_path / "learner") == before
     assert [p.name for p in tmp_path.iterdir()] == ["learner"]
     tf.saved_model.load(str(tmp_path / "learner"))
+
+
+@pytest.mark.parametrize("format", ["tf_saved_model", "litert"])
+def test_a_disk_that_is_really_full_leaves_the_old_export_usable(format, tmp_path):
+    learner = protonet()
+    with small_disk(tmp_path / "disk", 1000) as disk:
+        path = disk / ("learner" if format == "tf_saved_model" else "learner.tflite")
+        learner.export(path, format=format)
+        before = files_of(disk)
+        with filled(disk, 8192), pytest.raises((OSError, tf.errors.OpError)):
+            learner.export(path, format=format)
+        assert files_of(disk) == before
+        if format == "tf_saved_model":
+            assert "adapt" in tf.saved_model.load(str(path)).signatures
