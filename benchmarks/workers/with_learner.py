@@ -117,10 +117,9 @@ class Watch(keras.callbacks.Callback):
         if hasattr(self.learner, "center_on"):
             self.learner.center_on(self.base_classes)
 
-    def callbacks(self):
-        """This one first: Keras keeps the epoch when what was seen of it is written."""
-        backup = self.file.parent / "backup"
-        return [self, keras.callbacks.BackupAndRestore(backup, delete_checkpoint=False)]
+    def callbacks(self, backup=tfmeta.callbacks.BackupAndRestore):
+        """This one first: the epoch is kept when what was seen of it is written."""
+        return [self, backup(self.file.parent / "backup", delete_checkpoint=False)]
 
 
 def meta_train(case, method, arguments, seed, watch):
@@ -185,7 +184,8 @@ def pretrain(case, method, arguments, seed, watch):
     classifier.compile(keras.optimizers.Adam(1e-3), LOSS)
     data = tfmeta.datasets.labelled(train, seed=seed)
     epochs = case.pretraining_epochs
-    classifier.fit(data, epochs=epochs, callbacks=watch.callbacks(), verbose=2)
+    callbacks = watch.callbacks(keras.callbacks.BackupAndRestore)  # of a plain Keras model
+    classifier.fit(data, epochs=epochs, callbacks=callbacks, verbose=2)
     watch.center()  # also where a run that goes on had no epoch left
 
 
