@@ -38,6 +38,7 @@ ALLOWED = {
     | {"backend", "ops", "inner", "engine", "learners", "evaluation", "version"},
     "serving": VALUES | {"backend", "ops", "inner", "engine", "learners", "evaluation"},
     "tuning": VALUES | {"backend", "ops", "inner", "engine", "learners", "evaluation"},
+    "demo": VALUES | {"learners", "serving"},
 }
 
 

@@ -19,7 +19,7 @@ def parse(body, names):
     Raises:
         ValueError: it is none of these.
     """
-    content = _json(body)
+    content = read_json(body)
     wanted = [name for name in names if name != "mask"]
     if not isinstance(content, dict) or len({"instances", "inputs"} & set(content)) != 1:
         raise ValueError(
@@ -49,7 +49,9 @@ def _columns(rows, names, wanted):
     return {name: [row[name] for row in rows] for name in rows[0]}
 
 
-def _json(body):
+def read_json(body):
+    """The value of a body, bytes of JSON; a ValueError unless it is JSON of finite numbers."""
+
     def refuse(name):
         raise ValueError(f"Expected finite numbers. Received: {name}.")
 

@@ -1,20 +1,13 @@
 """The service itself: Flask for requests, waitress for connections."""
 
 import contextlib
-import logging
 import re
-import threading
 
 from tfmeta.serving.exported import Exported, load
+from tfmeta.serving.http import Refused, Turns, body_of, listen, needs, say_errors
 from tfmeta.serving.limits import Limits
 from tfmeta.serving.requests import parse
 from tfmeta.serving.tasks import Full, Tasks
-
-_log = logging.getLogger(__name__)
-_NEEDS = (
-    "Expected Flask and waitress, which serve over HTTP. Received: {}. "
-    'Install them with pip install "tfmeta[serve]".'
-)
 
 
 def application(exported, name="learner", limits=None):
@@ -44,7 +37,7 @@ def application(exported, name="learner", limits=None):
     try:
         import flask
     except ImportError as error:
-        raise ImportError(_NEEDS.format(error)) from error
+        raise ImportError(needs("serve").format(error)) from error
     exported = exported if isinstance(exported, Exported) else load(exported)
     if not re.fullmatch(r"[\w.-]+", name):
         raise ValueError(f"Expected a name of letters, digits, '_', '.', '-'. Received: {name!r}.")
@@ -65,38 +58,30 @@ def application(exported, name="learner", limits=None):
 
     @app.post(f"{base}/tasks")
     def adapt():
-        return {"task": service.adapt(_body(flask.request))}, 201
+        return {"task": service.adapt(body_of(flask.request))}, 201
 
     @app.post(f"{base}/tasks/<task>:predict")
     def predict(task):
-        return service.predict(task, _body(flask.request))
+        return service.predict(task, body_of(flask.request))
 
     @app.delete(f"{base}/tasks/<task>")
     def drop(task):
         service.drop(task)
         return "", 204
 
-    _say_errors(app)
+    say_errors(app)
     return app
 
 
-class _Refused(Exception):
-    """An error for the client: a status, and words."""
-
-    def __init__(self, status, words):
-        super().__init__(words)
-        self.status = status
-
-
-class _Service:
+class _Service(Turns):
     """What the addresses do, without HTTP."""
 
     def __init__(self, exported, limits):
-        self.exported, self.limits, self.tasks = exported, limits, Tasks(limits)
-        self._turns = threading.BoundedSemaphore(limits.computing)
+        super().__init__(limits)
+        self.exported, self.tasks = exported, Tasks(limits)
 
     def adapt(self, body):
-        with self._turn(), self._room():
+        with self.turn(), self._room():
             self.tasks.check_room()
             values, _ = parse(body, list(self.exported.inputs("adapt")))
             return self.tasks.add(self.exported.adapt(values, self.limits.rows))
@@ -105,7 +90,7 @@ class _Service:
         adapted = self.tasks.get(task)
         if adapted is None:
             raise _unknown(task)
-        with self._turn():
+        with self.turn():
             values, by_rows = parse(body, list(self.exported.inputs("predict_query")))
             outputs = self.exported.predict_query(adapted, values, self.limits.rows)
             return {"predictions" if by_rows else "outputs": outputs.tolist()}
@@ -115,24 +100,11 @@ class _Service:
             raise _unknown(task)
 
     @contextlib.contextmanager
-    def _turn(self):
-        if not self._turns.acquire(timeout=self.limits.wait_seconds):
-            raise _Refused(
-                429,
-                f"Expected a turn within {self.limits.wait_seconds:g} s. Received: too many "
-                "requests before this one. Try again later.",
-            )
-        try:
-            yield
-        finally:
-            self._turns.release()
-
-    @contextlib.contextmanager
     def _room(self):
         try:
             yield
         except Full as error:
-            raise _Refused(
+            raise Refused(
                 429,
                 f"Expected room for one more task. Received: a full service, {error}. DELETE a "
                 f"task; one that nobody asks for {self.limits.task_seconds:g} s goes by itself.",
@@ -140,41 +112,9 @@ class _Service:
 
 
 def _unknown(task):
-    return _Refused(
+    return Refused(
         404, f"Expected the name of a task that is kept. Received: {task[:40]!r}. POST it anew."
     )
-
-
-def _body(request):
-    # A page in a browser may not send this type to another place than its own without asking.
-    if request.mimetype != "application/json":
-        raise _Refused(
-            415,
-            "Expected the header Content-Type: application/json. "
-            f"Received: {request.mimetype[:40] or 'none'}.",
-        )
-    return request.get_data(cache=False)
-
-
-def _say_errors(app):
-    from werkzeug.exceptions import HTTPException
-
-    @app.errorhandler(_Refused)
-    def refused(error):
-        return {"error": str(error)}, error.status
-
-    @app.errorhandler(ValueError)
-    def wrong(error):
-        return {"error": str(error)}, 400
-
-    @app.errorhandler(HTTPException)
-    def http(error):
-        return {"error": f"{error.name}: {error.description}"}, error.code
-
-    @app.errorhandler(Exception)
-    def failed(error):
-        _log.exception("A request failed.", exc_info=error)
-        return {"error": "The service failed; its log says why."}, 500
 
 
 def server(exported, host="127.0.0.1", port=8501, name="learner", limits=None):
@@ -196,22 +136,5 @@ def server(exported, host="127.0.0.1", port=8501, name="learner", limits=None):
         OSError: the port is taken.
         ValueError: the export cannot be served, or a limit is no number > 0.
     """
-    try:
-        import waitress
-    except ImportError as error:
-        raise ImportError(_NEEDS.format(error)) from error
     limits = (limits or Limits()).checked()
-    # Requests that wait are as it should be: it would warn of each.
-    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
-    return waitress.create_server(
-        application(exported, name, limits),
-        host=host,
-        port=port,
-        threads=2 * limits.computing,
-        max_request_body_size=limits.body_bytes,
-        max_request_header_size=16 * 2**10,
-        channel_timeout=max(1, int(limits.wait_seconds)),
-        cleanup_interval=max(1, int(limits.wait_seconds) // 2),
-        connection_limit=limits.connections,
-        ident=None,
-    )
+    return listen(application(exported, name, limits), host, port, limits)
