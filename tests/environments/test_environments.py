@@ -17,6 +17,7 @@ FAMILIES = {
     "point_navigation": environments.point_navigation(horizon=5),
     "grid_navigation": environments.grid_navigation(horizon=6, episodes=2),
     "mazes": environments.mazes(size=3, horizon=6, episodes=2),
+    "gymnasium": environments.gymnasium("Pendulum-v1", horizon=5, episodes=2),
 }
 EACH = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES.keys())
 

@@ -66,7 +66,8 @@ class _GoOn(keras.callbacks.Callback):
     def __init__(self, learner, restoring, seen, length, each_epoch):
         super().__init__()
         self._restoring, self._seen, self._length = restoring, seen, length
-        self._each_epoch, self._batches = each_epoch, 0
+        self._each_epoch, self._batches, self._left_out = each_epoch, 0, 0
+        self._read = False
         self._steps_at_start = int(tf.convert_to_tensor(learner.optimizer.iterations))
 
     def on_train_begin(self, logs=None):
@@ -81,13 +82,20 @@ class _GoOn(keras.callbacks.Callback):
         self._seen.assign(steps)
 
     def on_epoch_begin(self, epoch, logs=None):
+        self._left_out = self._batches
         if self._batches:
             self._pass_over(-(-self._batches // self.model.steps_per_execution))
             self._batches = 0
 
+    def on_train_batch_end(self, batch, logs=None):
+        if batch >= self._left_out:
+            self._read = True
+
     def on_epoch_end(self, epoch, logs=None):
-        # A finite data set begins anew in the next epoch; an endless one keeps its iterator.
-        self._seen.assign(0)
+        # A finite data set begins anew in the next epoch. An endless one keeps its iterator, which
+        # has not read the variable yet if all of this epoch was done before the restart.
+        if self._read or self._each_epoch:
+            self._seen.assign(0)
 
     def _pass_over(self, calls):
         """Let Keras count the first `calls` of the epoch, which were made before the restart."""

@@ -3,6 +3,7 @@
 from tfmeta.environments.bandits import bandits
 from tfmeta.environments.environment import Box, Discrete, Environment
 from tfmeta.environments.grid_navigation import grid_navigation
+from tfmeta.environments.gymnasium import gymnasium
 from tfmeta.environments.mazes import mazes
 from tfmeta.environments.point_navigation import point_navigation
 from tfmeta.environments.rollout import Trajectories, rollout
@@ -15,6 +16,7 @@ __all__ = [
     "Trajectories",
     "bandits",
     "grid_navigation",
+    "gymnasium",
     "mazes",
     "point_navigation",
     "rollout",

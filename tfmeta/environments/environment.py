@@ -1,5 +1,6 @@
 """What a family of environments is: tasks, and how one lives in them."""
 
+import contextlib
 import inspect
 from typing import NamedTuple
 
@@ -55,6 +56,8 @@ class Environment:
         task_draws: random numbers that a task takes.
         reset_draws: random numbers that a start takes.
         step_draws: random numbers that a step takes.
+        in_graph: False where the host keeps the states, so that an episode begins by a call,
+            `begin`, one after the other.
     """
 
     observation_size = None
@@ -64,6 +67,7 @@ class Environment:
     task_draws = 0
     reset_draws = 0
     step_draws = 0
+    in_graph = True
 
     def draw_task(self, bits):
         """Tasks, a nest of tensors `[E, ...]`, from random numbers `bits` `[task_draws, E]`."""
@@ -99,6 +103,20 @@ class Environment:
             where the episode is over by what happened in it, not by its time limit.
         """
         raise NotImplementedError(f"{type(self).__name__} does not define `step`.")
+
+    def begin(self, task, state):
+        """What `reset` returned, when its episode begins: where not `in_graph`."""
+        return state
+
+    def cut_off(self, task, state):
+        """Where a step ended an episode by a time limit other than `horizon`: bool `[N]`, or None.
+
+        It is the end of the episode, whose last state has still a value.
+        """
+
+    def readable_errors(self):
+        """A context in which what went wrong on the host is raised as it was, not by TensorFlow."""
+        return contextlib.nullcontext()
 
     def parameters(self, numbers, seed=0):
         """The tasks of these numbers: a nest of tensors `[E, ...]`.

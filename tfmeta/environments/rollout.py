@@ -19,7 +19,8 @@ class Trajectories(NamedTuple):
         actions: `[T, N]` int32, or `[T, N, size]` float32, as the policy chose them.
         rewards: `[T, N]`, 0 where the mask is.
         mask: `[T, N]`, 1 for steps of an episode, 0 after its end.
-        done: `[T, N]`, 1 where an episode ended by what happened in it.
+        done: `[T, N]`, 1 where an episode ended by what happened in it. Where the mask ends without
+            it, a time limit ended the episode.
         first: `[T, N]`, 1 at the first step of an episode.
         last: observations after the last step, `[N, observation_size]`.
         extra: what the policy returned besides, a nest `[T, N, ...]`.
@@ -55,30 +56,63 @@ def rollout(environment, policy, task, rows, carry=(), *, seed=0, episodes=1):
 
     Returns:
         `(trajectories, carry)`: `Trajectories` of `T = episodes * horizon` steps.
+
+    Raises:
+        ValueError: an argument is out of range, the episodes have no steps, or the policy's actions
+            are not those of the environment.
     """
-    steps = check_integer("episodes", episodes, 1) * environment.horizon
+    horizon = check_integer("horizon", environment.horizon, 1)
+    steps = check_integer("episodes", episodes, 1) * horizon
     starts, step_bits, choice_bits = _random_numbers(environment, rows, seed, episodes)
     starts = [environment.reset(task, bits) for bits in tf.unstack(starts)]
     starts = tf.nest.map_structure(lambda *t: tf.stack(t), *starts)
 
     def live(t, state, carry, experience, alive):
-        first = t % environment.horizon == 0
-        begun = tf.nest.map_structure(lambda s: s[t // environment.horizon], starts)
+        first = t % horizon == 0
+        begun = tf.nest.map_structure(lambda s: s[t // horizon], starts)
         state, alive = _where(first, begun, state), alive + tf.cast(first, tf.float32) * (1 - alive)
+        state = _begin(environment, first, task, state)
         observation = environment.observe(task, state)
         action, carry, extra = policy(observation, carry, experience, choice_bits[t])
+        check_actions(environment, action)
         moved, reward, done = environment.step(task, state, action, step_bits[t])
         reward, done = reward * alive, tf.cast(done, tf.float32) * alive
+        cut = environment.cut_off(task, moved)
+        over = done if cut is None else tf.maximum(done, tf.cast(cut, tf.float32) * alive)
         state = _where(alive > 0, moved, state)  # a row that is done stays where it is
         lived = observation, action, reward, alive, done, tf.cast(first, tf.float32) + 0 * alive
-        ended = tf.maximum(done, tf.cast((t + 1) % environment.horizon == 0, tf.float32))
-        return (*lived, extra), (state, carry, (action, reward, ended), alive * (1 - done))
+        ended = tf.maximum(over, tf.cast((t + 1) % horizon == 0, tf.float32))
+        return (*lived, extra), (state, carry, (action, reward, ended), alive * (1 - over))
 
     nothing = _no_experience(environment, tf.shape(rows)[0])
     start = tf.nest.map_structure(lambda s: s[0], starts), carry, nothing, tf.ones_like(nothing[1])
-    (*lived, extra), (state, carry, *_) = _loop(live, start, steps)
-    last = environment.observe(task, state)
+    with environment.readable_errors():
+        (*lived, extra), (state, carry, *_) = _loop(live, start, steps)
+        last = environment.observe(task, state)
     return Trajectories(*lived, last, extra), carry
+
+
+def check_actions(environment, action):
+    """Raise a ValueError unless a policy's actions `[N, ...]` are of the environment's kind."""
+    actions = environment.actions
+    discrete = isinstance(actions, Discrete)
+    dtype, size = (tf.int32, []) if discrete else (tf.float32, [actions.size])
+    if action.dtype != dtype or not action.shape.is_compatible_with([None, *size]):
+        expected, received = (
+            f"{kind.name} [{', '.join(map(str, ['rows', *sizes]))}]"
+            for kind, sizes in ((dtype, size), (action.dtype, action.shape[1:]))
+        )
+        raise ValueError(
+            f"Expected actions {expected} from the policy, of {actions} in {environment!r}. "
+            f"Received: {received}. Draw {'one of the actions' if discrete else 'its numbers'}."
+        )
+
+
+def _begin(environment, first, task, state):
+    """The states of rows whose episode begins, which the host may have to be told."""
+    if environment.in_graph:
+        return state
+    return tf.cond(first, lambda: environment.begin(task, state), lambda: state)
 
 
 def _random_numbers(environment, rows, seed, episodes):

@@ -51,7 +51,8 @@ def evaluate_returns(learner, tasks, count=600, *, episode=None, inner_steps=Non
     run = kept(learner, key, lambda: tf.function(returns, reduce_retracing=True))
     found, number = [], 0
     for meta_batch in tasks:
-        found.append(run(meta_batch).numpy())
+        with learner.environment.readable_errors():
+            found.append(run(meta_batch).numpy())
         number += found[-1].shape[1]
         if number >= check_integer("count", count, 1):
             break

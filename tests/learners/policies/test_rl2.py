@@ -68,14 +68,16 @@ def test_files_and_evaluation(trained, tmp_path):
     )
 
 
-def test_a_run_that_was_stopped_goes_on_with_the_same_numbers(tmp_path):
-    tasks = ENVIRONMENT.tasks(meta_batch_size=8)
+@pytest.mark.parametrize(("save_freq", "count"), [("epoch", None), (1, None), (2, 32)])
+def test_a_run_that_was_stopped_goes_on_with_the_same_numbers(save_freq, count, tmp_path):
+    """Stopped at the end of an epoch: what comes next are the tasks of the next one."""
+    tasks = ENVIRONMENT.tasks(meta_batch_size=8, count=count)
     whole = made()
     whole.fit(tasks, epochs=2, steps_per_epoch=2, verbose=0)
     for epochs in (1, 2):
         learner = made()
         backup = tfmeta.callbacks.BackupAndRestore(
-            str(tmp_path / "backup"), delete_checkpoint=False
+            str(tmp_path / "backup"), save_freq, delete_checkpoint=False
         )
         learner.fit(tasks, epochs=epochs, steps_per_epoch=2, callbacks=[backup], verbose=0)
     for a, b in zip(whole.variables, learner.variables, strict=True):

@@ -90,6 +90,22 @@ class PolicyLearner(MetaModel):
         """Of `Trajectories`: what the optimizer descends, and the mean entropy of the choices."""
         raise NotImplementedError(f"{type(self).__name__} does not define `objective`.")
 
+    def compile(self, *arguments, **kwargs):
+        if kwargs.get("jit_compile") is True and not self.environment.in_graph:
+            raise ValueError(
+                f"Expected no jit_compile: {self.environment!r} runs on the host. "
+                "Received: jit_compile=True. Leave it out."
+            )
+        super().compile(*arguments, **kwargs)
+
+    def fit(self, *arguments, **kwargs):
+        with self.environment.readable_errors():
+            return super().fit(*arguments, **kwargs)
+
+    def evaluate(self, *arguments, **kwargs):
+        with self.environment.readable_errors():
+            return super().evaluate(*arguments, **kwargs)
+
     def train_step(self, episodes):
         with tf.GradientTape() as tape:
             lived = self.live(episodes[1], True)
