@@ -7,7 +7,7 @@ import tasks
 import tensorflow as tf
 
 import tfmeta
-from tfmeta.learners import MAML, ProtoNet
+from tfmeta.learners import MAML, ProtoMAML, ProtoNet
 
 
 def test_an_mlp_without_a_head_as_conv4_without_one():
@@ -20,6 +20,17 @@ def test_an_mlp_without_a_head_as_conv4_without_one():
 
 def hypernetwork(network):
     return tfmeta.learners.Hypernetwork(network, representation=4, hidden=(6,))
+
+
+def sequence(network):
+    return tfmeta.learners.LSTMLearner(network, ways=3, units=4)
+
+
+def process(network):
+    return tfmeta.learners.CNP(network, representation=4, hidden=(4,))
+
+
+KINDS = [MAML, ProtoMAML, ProtoNet, hypernetwork, sequence, process]  # one of each base
 
 
 def compiled(learner, loss=tasks.CROSSENTROPY):
@@ -35,7 +46,7 @@ def pictures(*shape):
     return tfmeta.Episode(examples, examples)
 
 
-@pytest.mark.parametrize("cls", [MAML, ProtoNet, tfmeta.learners.R2D2, hypernetwork])
+@pytest.mark.parametrize("cls", KINDS)
 @pytest.mark.parametrize(
     ("shape", "advice"),
     [
@@ -49,7 +60,10 @@ def test_pictures_of_another_shape_than_the_networks(cls, shape, advice):
     learner = compiled(
         cls(keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Flatten()(inputs))))
     )
-    data = tasks.dataset(pictures(*shape))
+    episodes = pictures(*shape)
+    if cls is process:  # of numbers
+        episodes = tfmeta.Episode(*(p._replace(y=tf.cast(p.y, tf.float32)) for p in episodes))
+    data = tasks.dataset(episodes)
     for call in (
         lambda: learner.fit(data, steps_per_epoch=1, verbose=0),
         lambda: learner.evaluate(data, steps=1, verbose=0),
@@ -90,7 +104,7 @@ def test_numbers_without_an_axis_are_adapted_to_as_keras_takes_them():
     np.testing.assert_allclose(*losses, rtol=1e-6)
 
 
-@pytest.mark.parametrize("cls", [MAML, ProtoNet, tfmeta.learners.R2D2, hypernetwork])
+@pytest.mark.parametrize("cls", KINDS)
 def test_a_network_of_two_outputs(cls):
     x = keras.Input((8, 8, 1))
     h = keras.layers.Flatten()(x)

@@ -41,6 +41,29 @@ def test_tokens_that_the_network_does_not_know():
     refused(learner, texts(5), r"x\['ids'\] of shape \(6,\) a row.*Received: \(5,\)")
 
 
+def test_token_ids_beyond_the_vocabulary():
+    message = (
+        r"token ids 0\.\.7 in support\.x, x\['ids'\], .*Received: 1\d\. .*input_dim=1\d or more"
+    )
+    refused(ProtoNet(encoder(vocabulary=8)), texts(), message)
+    layers = [keras.Input((6,), dtype="int32"), keras.layers.Embedding(8, 3)]
+    inside = keras.Sequential([*layers, keras.layers.GlobalAveragePooling1D()])
+    ids = tokenizer()(TEXTS).numpy()
+    for network in (inside, keras.Sequential([inside, keras.layers.Dense(3)])):
+        for learner in (ProtoNet(network), tfmeta.learners.LSTMLearner(network, ways=2, units=3)):
+            refused(
+                learner, tfmeta.datasets.from_arrays(ids, INTENTS), r"0\.\.7 in support\.x, x, "
+            )
+    below = tfmeta.datasets.from_arrays(ids - 1, INTENTS)
+    refused(ProtoNet(encoder_of_ids(13)), below, r"0\.\.12 .*Received: -1\. .*input_dim=13 or more")
+
+
+def encoder_of_ids(vocabulary):
+    ids = keras.Input((6,), dtype="int32")
+    words = keras.layers.Embedding(vocabulary, 3)(ids)
+    return keras.Model(ids, keras.layers.GlobalAveragePooling1D()(words))
+
+
 def test_names_of_another_length_and_names_that_are_none():
     networks = encoder(), encoder()
     names = [name.replace("_", " ") for name in ("pay_bill", "play_music")]

@@ -5,7 +5,9 @@ import math
 import numpy as np
 import tensorflow as tf
 
+from tfmeta.engine.checks.input_shapes import check_input_shapes
 from tfmeta.engine.inputs import as_targets, as_tensor
+from tfmeta.engine.losses import one_output
 from tfmeta.engine.meta_model import MetaModel
 from tfmeta.engine.task import TaskResult
 
@@ -72,8 +74,12 @@ class GaussianLearner(MetaModel):
 
 def features_of(learner, x, training):
     """What a learner's `call` makes of inputs, as features `[rows, F]`."""
+    if learner.network is not None:
+        check_input_shapes(learner.network, x, 1)
     features = learner(x, training=training)
-    if not tf.is_tensor(features):
+    if learner.network is not None:
+        one_output(features)
+    elif not tf.is_tensor(features):
         raise ValueError(
             f"Expected one tensor of inputs. Received: a {type(features).__name__}. Give the "
             "learner a network that maps its inputs to features [rows, F]."

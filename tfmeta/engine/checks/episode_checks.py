@@ -9,6 +9,7 @@ from tfmeta.engine import losses
 from tfmeta.engine.building import build_on
 from tfmeta.engine.checks import labels
 from tfmeta.engine.checks.finite import MARK
+from tfmeta.engine.checks.token_ids import check_token_ids
 from tfmeta.engine.input_ranges import check_ranges
 from tfmeta.engine.inputs import as_targets, as_tensor, check_labels
 from tfmeta.types import Episode, Examples
@@ -63,6 +64,7 @@ def check_meta_batch(learner, first):
                 f"Expected a real row in each task's {name} set. Received: a mask of zeros."
             )
         labels.check_one_a_row(learner, part.y, f"{name}.y", 2)
+        check_token_ids(learner.inner_network(), part.x, f"{name}.x")
     check_ranges(learner, first.support.x, "support.x")
     if learner.integer_labels:
         check_labels(first.support.y, None, "support.y", learner.query_loss)

@@ -9,7 +9,7 @@ def check_input_shapes(network, x, leading):
         x: a nest of anything with a shape.
         leading: the number of leading axes of x, of tasks and rows.
     """
-    for name, symbolic, part in _pairs(network, x):
+    for name, symbolic, part in named_inputs(network, x):
         wanted, received = tuple(symbolic.shape[1:]), tuple(part.shape[leading:])
         if not _fits(received, wanted):
             raise ValueError(
@@ -18,7 +18,7 @@ def check_input_shapes(network, x, leading):
             )
 
 
-def _pairs(network, x):
+def named_inputs(network, x):
     """`(name, symbolic input, part of x)` where it is certain which belongs to which."""
     inputs = getattr(network, "inputs", None) or ()
     if isinstance(x, dict):

@@ -4,6 +4,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfmeta.engine.checks.input_shapes import check_input_shapes
+from tfmeta.engine.losses import one_output
 from tfmeta.engine.meta_model import MetaModel
 from tfmeta.learners.embedding.base import most_ways, without_absent
 from tfmeta.learners.gradient.adapted_part import AllWeights
@@ -62,7 +64,7 @@ class ProtoMAML(GradientLearner):
     def embed_with(self, weights, state, x, training, batch_statistics):
         """Embeddings `[rows, D]` on given weights, without the head: `(embeddings, state)`."""
         features, state = super().run_network(weights, state, x, training, batch_statistics)
-        if features.dtype in (tf.float16, tf.bfloat16):  # half precision is for layers
+        if one_output(features).dtype in (tf.float16, tf.bfloat16):  # half precision is for layers
             features = tf.cast(features, tf.float32)
         return tf.reshape(features, (-1, int(np.prod(features.shape[1:])))), state
 
@@ -76,6 +78,7 @@ class ProtoMAML(GradientLearner):
 
     def check_episodes(self, first):
         MetaModel.check_episodes(self, first)
+        check_input_shapes(self.inner_network(), first.query.x, 2)
 
     def scored_specs(self, episode):
         return MetaModel.scored_specs(self, episode)
