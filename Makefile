@@ -54,7 +54,7 @@ package: $(READY)
 	$(BIN)/python tools/check_package.py dist
 
 slow: $(READY)
-	$(BIN)/python -m pytest -n 2 -m slow $(ARGS)
+	$(BIN)/python tools/slow_tests.py $(ARGS)
 
 clean:
 	rm -rf build dist site *.egg-info .pytest_cache .ruff_cache
