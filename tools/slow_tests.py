@@ -38,7 +38,9 @@ def main(arguments):
             failed.append(first + 1)
     print(f"{len(names)} slow tests, {'all passed' if not failed else 'FAILED'}")
     if failed:
-        sys.exit(f"Failures are above, in the parts that begin at test {', '.join(map(str, failed))}.")
+        sys.exit(
+            f"Failures are above, in the parts that begin at test {', '.join(map(str, failed))}."
+        )
 
 
 if __name__ == "__main__":
