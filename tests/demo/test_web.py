@@ -13,6 +13,7 @@ import tfmeta
 pytest.importorskip("flask", reason="the extra demo is not installed")
 pytest.importorskip("waitress", reason="the extra demo is not installed")
 
+from tfmeta.demo import __main__ as command
 from tfmeta.demo import web
 from tfmeta.demo.recognizer import NETWORK, Recognizer
 
@@ -133,9 +134,8 @@ def test_the_network_is_small_and_its_file_runs_no_code(tmp_path):
 
 
 def test_it_listens_to_this_machine_alone_unless_told():
-    recognizer = object()  # asked for nothing
-    serving = web.server(port=0, recognizer=recognizer)
+    serving = web.server(port=0, recognizer=object())  # asked for nothing
     assert serving.effective_host == "127.0.0.1"
-    with pytest.raises(OSError, match="in use"):
-        web.server(port=serving.effective_port, recognizer=recognizer)
+    with pytest.raises(SystemExit, match=r"port that is free. Received: .*, which is in use"):
+        command.main(["--port", str(serving.effective_port)])
     serving.close()

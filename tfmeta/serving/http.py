@@ -1,6 +1,7 @@
 """What services over HTTP share: turns, bodies, errors in words, and the server of waitress."""
 
 import contextlib
+import errno
 import logging
 import threading
 
@@ -103,15 +104,23 @@ def listen(app, host, port, limits, extra="serve"):
         raise ImportError(needs(extra).format(error)) from error
     # Requests that wait are as it should be: it would warn of each.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
-    return waitress.create_server(
-        app,
-        host=host,
-        port=port,
-        threads=2 * limits.computing,
-        max_request_body_size=limits.body_bytes,
-        max_request_header_size=16 * 2**10,
-        channel_timeout=max(1, int(limits.wait_seconds)),
-        cleanup_interval=max(1, int(limits.wait_seconds) // 2),
-        connection_limit=limits.connections,
-        ident=None,
-    )
+    try:
+        return waitress.create_server(
+            app,
+            host=host,
+            port=port,
+            threads=2 * limits.computing,
+            max_request_body_size=limits.body_bytes,
+            max_request_header_size=16 * 2**10,
+            channel_timeout=max(1, int(limits.wait_seconds)),
+            cleanup_interval=max(1, int(limits.wait_seconds) // 2),
+            connection_limit=limits.connections,
+            ident=None,
+        )
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        raise OSError(
+            f"Expected a port that is free. Received: {port}, which is in use. Choose another one, "
+            "or 0 for any."
+        ) from error
