@@ -1,7 +1,9 @@
 """Runs that are killed, or whose disk is full, end with the bits of one that was never stopped."""
 
 import json
+import os
 import pathlib
+import pickle
 import subprocess
 import sys
 
@@ -171,6 +173,27 @@ def test_a_damaged_backup_is_named_and_the_one_before_taken(learner, data, backu
     newest.write_bytes(damage(newest.read_bytes()))
     with pytest.warns(UserWarning, match=f"{newest.name}, .*{said}.*before, {older.name}"):
         assert goes_on(learner, data, backups) == (2, 2)
+
+
+class Ran:
+    def __reduce__(self):
+        return os.mkdir, (os.environ["RAN"],)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_backup_from_a_stranger_runs_nothing(
+    learner, data, backups, tmp_path, monkeypatch, whole
+):
+    monkeypatch.setenv("RAN", str(tmp_path / "ran"))
+    older, newest = files(backups)
+    if whole:  # a pickle in the place of each array
+        names = np.load(newest).files
+        np.savez(newest, **{name: np.array([Ran()]) for name in names})
+    else:
+        newest.write_bytes(pickle.dumps(Ran()))
+    with pytest.warns(UserWarning, match=f"{newest.name}, .*before, {older.name}"):
+        assert goes_on(learner, data, backups) == (2, 2)
+    assert not (tmp_path / "ran").exists()
 
 
 def test_what_cannot_be_gone_on_with_is_named(learner, data, backups, tmp_path):

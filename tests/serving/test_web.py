@@ -4,7 +4,9 @@ import concurrent.futures
 import contextlib
 import http.client
 import json
+import os
 import pathlib
+import pickle
 import re
 import threading
 
@@ -159,6 +161,32 @@ def test_errors_of_a_client_are_told_in_words(protonet, client, path, content, s
 @pytest.fixture(scope="module")
 def client(protonet):
     return serving.application(protonet, limits=serving.Limits(body_bytes=20_000)).test_client()
+
+
+class Ran:
+    def __reduce__(self):
+        return os.mkdir, (os.environ["RAN"],)
+
+
+def test_bodies_of_a_stranger_run_nothing_and_write_nowhere(client, tmp_path, monkeypatch):
+    """Whatever a body says, it is JSON of numbers, or it is refused."""
+    place = str(tmp_path / "ran")
+    monkeypatch.setenv("RAN", place)
+    monkeypatch.chdir(tmp_path)
+    tagged = {"py/reduce": [{"py/function": "os.mkdir"}, {"py/tuple": [place]}]}
+    module = {"module": "os", "class_name": "mkdir", "config": place, "registered_name": "mkdir"}
+    bodies = [pickle.dumps(Ran()), f"!!python/object/apply:os.mkdir ['{place}']".encode()]
+    for evil in (tagged, module, place, f"file://{place}", "../../ran"):
+        bodies += [json.dumps(body).encode() for body in (
+            evil, {"inputs": evil}, {"inputs": {"x": evil, "y": [0]}},
+            {"instances": [{"x": evil, "y": 0}]}, SUPPORT | {"signature_name": evil} | {"a": 1},
+        )]  # fmt: skip
+    for body in bodies:
+        for path in (f"{BASE}/tasks", f"{BASE}/tasks/..%2Fran:predict"):
+            answer = client.post(path, data=body, content_type="application/json")
+            assert answer.status_code in (400, 404), body
+            assert list(answer.json) == ["error"]
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_page_of_another_site_cannot_send_json_unasked(client):
