@@ -42,6 +42,12 @@ def stream(draw, build=None, *, meta_batch_size, count, start, step):
     return prefetched(dataset)
 
 
+def of_classes(episodes, dataset):
+    """`episodes`, on which it is noted that their classes are those of a `ClassDataset`."""
+    episodes.tfmeta_classes = dataset
+    return episodes
+
+
 def prefetched(dataset):
     """The data set, some meta-batches ahead: as many as help, but of large ones no more than two.
 

@@ -43,6 +43,12 @@ def writes_hdf5():
     return keras_state is not None and bool(keras_state("use_legacy_config"))
 
 
+def sources(dataset):
+    """A `tf.data.Dataset` and all that it was made of by `map`, `prefetch` and the like, a list."""
+    inputs = getattr(dataset, "_inputs", list)()
+    return [dataset, *(found for part in inputs for found in sources(part))]
+
+
 def read_saved_model(content):
     """The bytes of a `saved_model.pb` as the message that it is: a look without loading it."""
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel

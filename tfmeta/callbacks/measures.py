@@ -108,7 +108,7 @@ def _alike(support, query):
 def _inner_norms(learner, support):
     norms, found = StepNorms(), {}
     with task_scope(learner), task_layers(learner):
-        adaptation_path(learner, support, None, False, True, seen=norms)
+        adaptation_path(learner, support, None, False, True, watched=norms)
     names = learner.adapted_part.names(learner)
     pairs = zip(norms.gradients, norms.moves, strict=True)
     for step, (gradients, moves) in enumerate(pairs):

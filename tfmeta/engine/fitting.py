@@ -6,7 +6,7 @@ import tensorflow as tf
 from tfmeta.backend import many_steps
 from tfmeta.backend.task_layers import kernel_layers
 from tfmeta.engine import kept, losses, phases, resume, workers
-from tfmeta.engine.checks import episode_checks, finite, labels
+from tfmeta.engine.checks import doubts, episode_checks, finite, labels
 from tfmeta.engine.checks import learner_checks as checks
 from tfmeta.engine.metrics import BeforeAdaptation, are_built, build_metrics, check_metrics
 from tfmeta.engine.task import computes_in_float16, run_task
@@ -77,11 +77,13 @@ def fit(learner, keras_fit, x, y, steps_per_epoch, kwargs):
     validation_data = kwargs["validation_data"]
     if validation_data is not None:
         _check(learner, validation_data, kwargs.get("validation_steps"), "fit", "validation_steps")
+        doubts.check_classes(learner, x, validation_data)
     _build_optimizer(learner)
     kwargs.setdefault("shuffle", False)  # Keras warns of True for a tf.data.Dataset
     callbacks = _as_list(kwargs.pop("callbacks", None))
     x, callbacks = resume.after_restore(learner, x, callbacks, steps_per_epoch)
     callbacks = finite.callbacks_with_stop(learner, callbacks)
+    callbacks = doubts.callbacks_with_doubts(learner, callbacks)
     if workers.several(learner):
         with workers.readable_errors(learner):
             workers.check(learner, x)

@@ -110,6 +110,25 @@ def _copies(metrics):
     return copy
 
 
+class Gain(keras.metrics.Metric):
+    """By how much adaptation lowers the loss of tasks: what is needed for a paired interval."""
+
+    def __init__(self, name="gain", dtype=None):
+        super().__init__(name=name, dtype=dtype)
+        # Their number, the sums of the loss before, of its difference, and of the square of that.
+        self.sums = self.add_weight(shape=(4,), initializer="zeros", name="sums")
+
+    def update_state(self, before, after, measured):
+        """Count tasks, by their loss before and after adaptation, all `[B]`."""
+        before, after, measured = (tf.cast(t, self.dtype) for t in (before, after, measured))
+        gains = before - after
+        values = tf.stack([tf.ones_like(gains), before, gains, tf.square(gains)])
+        self.sums.assign_add(tf.reduce_sum(values * measured, axis=1))
+
+    def result(self):
+        return tf.convert_to_tensor(self.sums)
+
+
 class BeforeAdaptation:
     """Loss and metrics of the query set before adaptation, beside those after it.
 
@@ -120,6 +139,8 @@ class BeforeAdaptation:
     def __init__(self, metrics=None):
         self.used = False
         self._loss = keras.metrics.Mean(name="loss_before")
+        #: What adaptation gains, of the same tasks.
+        self.gain = Gain(name="gain")
         self._holder = keras.Model()
         self._holder.compile(weighted_metrics=_copies(metrics))
 
@@ -131,7 +152,8 @@ class BeforeAdaptation:
     @property
     def variables(self):
         """What is counted so far, a list of Keras variables."""
-        return [*self._loss.variables, *self._holder.metrics_variables]
+        mine = [*self._loss.variables, *self.gain.variables]
+        return [*mine, *self._holder.metrics_variables]
 
     def build(self, y, outputs):
         """Make the variables, see `build_metrics`."""
@@ -144,16 +166,18 @@ class BeforeAdaptation:
         """
         return tf.logical_or(self._loss.count == 0.0, step % 10 == 0)
 
-    def update(self, before, query, loss):
+    def update(self, before, after, query, loss):
         """Count one meta-batch.
 
         Args:
             before: loss `[B]`, outputs `[B, M, ...]`, measured `[B]` (0: do not count).
+            after: the loss after adaptation, `[B]`.
             query: `Examples` `[B, M, ...]`.
             loss: the compiled `keras.losses.Loss`, which says what does not count.
         """
         self.used = True
         self._loss.update_state(before.loss, sample_weight=before.measured)
+        self.gain.update_state(before.loss, after, before.measured)
         mask = query.mask * tf.cast(before.measured, query.mask.dtype)[:, None]
         y, outputs, mask = merge_tasks((query.y, before.outputs, mask))
         mask = losses.counted_rows(loss, y, mask)
@@ -172,4 +196,5 @@ class BeforeAdaptation:
     def reset(self):
         """Start again, at the beginning of an epoch."""
         self._loss.reset_state()
+        self.gain.reset_state()
         self._holder.reset_metrics()

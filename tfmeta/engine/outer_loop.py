@@ -139,6 +139,6 @@ def _update_metrics(learner, results, query, before):
         if metric.name == "loss":
             metric.update_state(results.loss)
     if before != ():
-        learner.before_adaptation.update(before, query, learner.query_loss)
+        learner.before_adaptation.update(before, results.loss, query, learner.query_loss)
     with beside_outputs(scale):
         return learner.compute_metrics(x=None, y=y, y_pred=outputs, sample_weight=mask)

@@ -6,7 +6,7 @@ import tensorflow as tf
 from tfmeta.arguments import check_bounds, check_integer
 from tfmeta.ops import random_numbers as rng
 from tfmeta.reading import read_in_place, reader
-from tfmeta.stream import check_stream, stream
+from tfmeta.stream import check_stream, of_classes, stream
 from tfmeta.types import Episode, Examples, check_class_dataset
 
 _PADDING = -1  # in place of a row number
@@ -84,7 +84,7 @@ def classification(
         _episode_builder(dataset, ways, shots, queries),
         **numbering,
     )
-    return read_in_place(episodes)
+    return of_classes(read_in_place(episodes), dataset)
 
 
 def _row_sampler(dataset, ways, shots, queries, seed):

@@ -6,7 +6,7 @@ import tensorflow as tf
 from tfmeta.arguments import check_integer
 from tfmeta.ops import random_numbers as rng
 from tfmeta.reading import read_in_place, reader
-from tfmeta.stream import check_stream, stream
+from tfmeta.stream import check_stream, of_classes, stream
 from tfmeta.types import Episode, Examples, check_class_dataset
 
 
@@ -55,7 +55,7 @@ def sequence(
     ways, length = check_integer("ways", ways, 2), check_integer("length", length, 2)
     _check_dataset(dataset, ways, length)
     draw, build = _row_sampler(dataset, ways, length, seed), _episode_builder(dataset)
-    return read_in_place(stream(draw, build, **numbering))
+    return of_classes(read_in_place(stream(draw, build, **numbering)), dataset)
 
 
 def _row_sampler(dataset, ways, length, seed):

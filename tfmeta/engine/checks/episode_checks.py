@@ -8,6 +8,7 @@ from tfmeta.backend.network_facts import batch_norm_layers, check_runs_on_given_
 from tfmeta.engine import losses
 from tfmeta.engine.building import build_on
 from tfmeta.engine.checks import labels
+from tfmeta.engine.checks.doubts import check_leak
 from tfmeta.engine.checks.finite import MARK
 from tfmeta.engine.checks.token_ids import check_token_ids
 from tfmeta.engine.input_ranges import check_ranges
@@ -43,6 +44,7 @@ def prepare(learner, episodes):
     if isinstance(episodes, tf.data.Dataset):
         first = _first(episodes)
         check_meta_batch(learner, first)
+        check_leak(learner, first)
         one_episode = tf.nest.map_structure(lambda t: t[:1].copy(), first)
         vars(learner)["_first"] = FirstSeen(one_episode, len(first.support.mask))
     vars(learner)["_last_prepared"] = one  # what `export` makes its signatures for

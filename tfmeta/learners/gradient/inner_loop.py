@@ -33,11 +33,11 @@ class FastWeights(NamedTuple):
     inner_losses: Any
 
 
-def adaptation_path(learner, support, inner_steps, training, last_only, start=None, seen=None):
+def adaptation_path(learner, support, inner_steps, training, last_only, start=None, watched=None):
     """Every point of the inner loop, or the last one: a list of `FastWeights`.
 
-    It starts from tensors as `adapted_part.start` returns them, from those without `start`. `seen`,
-    a `StepNorms`, is told of each step, which is then traced by itself.
+    It starts from tensors as `adapted_part.start` returns them, from those without `start`.
+    `watched`, a `StepNorms` or `OnlyThese`, has a word in each step, which is then traced by itself.
     """
     learner_checks.check_compiled(learner, "adapt")
     support = as_examples(learner, support)
@@ -56,11 +56,11 @@ def adaptation_path(learner, support, inner_steps, training, last_only, start=No
         values = *values[:2], state
     try:
         path, states, losses = gradient_steps(
-            support_loss, start, values, _Handed(learner, seen), steps, learner.is_first_order(),
+            support_loss, start, values, _Handed(learner, watched), steps, learner.is_first_order(),
             checkpoint=_checkpoint(learner, training),
             loss_scale=INNER_LOSS_SCALE if computes_in_float16(learner) else None,
-            rolled=learner.rolled_steps and last_only and seen is None,
-            alike=learner.steps_are_alike() and seen is None,
+            rolled=learner.rolled_steps and last_only and watched is None,
+            alike=learner.steps_are_alike() and watched is None,
         )  # fmt: skip
     except UnreachedWeights as error:
         raise checks.unreached(learner.adapted_part.names(learner), error.positions) from None
@@ -118,8 +118,8 @@ class _Handed:
     A step that is computed again for the outer gradient has a gradient for its arguments alone.
     """
 
-    def __init__(self, learner, seen=None):
-        self.learner, self.seen = learner, seen
+    def __init__(self, learner, watched=None):
+        self.learner, self.watched = learner, watched
         self.takes_loss = learner.rule.takes_loss
 
     def init(self, weights):
@@ -131,8 +131,8 @@ class _Handed:
         with _reading(self.learner, parameters):
             new, slots = self.learner.rule.update(gradients, weights, slots, step, **loss)
         new = self._constrained(new)
-        if self.seen is not None:
-            self.seen.add(gradients, weights, new)
+        if self.watched is not None:
+            new = self.watched.moved(gradients, weights, new)
         return new, (slots, parameters)
 
     def _constrained(self, weights):
@@ -156,10 +156,27 @@ class StepNorms:
     def __init__(self):
         self.gradients, self.moves = [], []
 
-    def add(self, gradients, weights, new):
-        """Note one step, from `weights` to `new`."""
+    def moved(self, gradients, weights, new):
+        """Note one step, from `weights` to `new`, which is taken as it is."""
         self.gradients.append([tf.norm(g) for g in gradients])
         self.moves.append([tf.norm(b - a) for a, b in zip(weights, new, strict=True)])
+        return new
+
+
+class OnlyThese:
+    """Steps that change some of the tensors alone.
+
+    Args:
+        places: which, numbers.
+    """
+
+    def __init__(self, places):
+        self.places = set(places)
+
+    def moved(self, gradients, weights, new):
+        """The tensors after one step, from `weights` to `new`."""
+        pairs = enumerate(zip(weights, new, strict=True))
+        return [b if i in self.places else a for i, (a, b) in pairs]
 
 
 def support_statistics(learner, weights, state, support, training):

@@ -3,6 +3,7 @@
 import math
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer, check_number
@@ -143,6 +144,10 @@ class Memory(Learned, AllWeights):
         nearest, slots = tf.math.top_k(-losses, learner.neighbours)
         shares = tf.nn.softmax(nearest / learner.temperature)
         return displaced(tf.stop_gradient(tf.tensordot(shares, tf.gather(kept, slots), 1)))
+
+    def slots_used(self, since):
+        """How many slots tasks were written to at outer step `since` or later."""
+        return int(np.sum(np.asarray(self.written_at) >= since))
 
     def write(self, learner, moved):
         """The update by which the memory takes in a task whose weights moved by `[P]`."""
