@@ -37,7 +37,7 @@ def adaptation_path(learner, support, inner_steps, training, last_only, start=No
     """Every point of the inner loop, or the last one: a list of `FastWeights`.
 
     It starts from tensors as `adapted_part.start` returns them, from those without `start`.
-    `watched`, a `StepNorms` or `OnlyThese`, has a word in each step, which is then traced by itself.
+    `watched`, `StepNorms` or `OnlyThese`, has a word in each step, which is then traced by itself.
     """
     learner_checks.check_compiled(learner, "adapt")
     support = as_examples(learner, support)
