@@ -6,7 +6,7 @@
 #     make slow                         the tests that take minutes
 #     make docs                         the site, into site/; a warning or a broken link stops it
 #     make package                      a wheel and an sdist, into dist/, checked and tried in a new environment
-#     make lint, make format            ruff
+#     make lint, make format            ruff, and in lint mypy
 #     make clean                        removes caches and build products; .venv and outputs stay
 #
 # Python 3.10 to 3.13; another than python3: make test PYTHON=python3.12
@@ -38,6 +38,7 @@ check: $(READY)
 lint: $(READY)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy
 
 format: $(READY)
 	$(BIN)/ruff check --fix $(SOURCES)
@@ -57,7 +58,7 @@ slow: $(READY)
 	$(BIN)/python tools/slow_tests.py $(ARGS)
 
 clean:
-	rm -rf build dist site *.egg-info .pytest_cache .ruff_cache
+	rm -rf build dist site *.egg-info .pytest_cache .ruff_cache .mypy_cache
 	find tfmeta tests tutorials benchmarks tools -name __pycache__ -prune -exec rm -rf {} +
 
 $(READY): setup.cfg

@@ -12,17 +12,18 @@ PACKAGE = pathlib.Path(tfmeta.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 GOLDEN = pathlib.Path(__file__).parent / "golden" / "public_names.json"
 
-VALUES = {"rows", "types", "arguments", "inputs", "reading", "stream"}
+VALUES = {"hints", "rows", "types", "arguments", "inputs", "reading", "stream"}
 # Each group may import these, and itself.
 ALLOWED = {
     "version": set(),
+    "hints": set(),
     "rows": set(),
-    "types": {"rows"},
+    "types": {"hints", "rows"},
     "arguments": set(),
     "inputs": {"types"},
     "reading": {"rows", "types", "inputs"},
     "stream": {"arguments"},
-    "networks": set(),
+    "networks": {"hints"},
     "backend": VALUES,
     "ops": VALUES | {"backend"},
     "inner": VALUES | {"backend", "ops", "version"},

@@ -21,6 +21,7 @@ import json
 import os
 import socket
 import time
+from typing import Any
 
 import tensorflow as tf
 
@@ -29,7 +30,7 @@ from tfmeta.arguments import check_integer, check_number
 __all__ = ["is_chief", "join", "share"]
 
 
-def join(timeout=600.0):
+def join(timeout: float = 600.0) -> tf.distribute.Strategy:
     """Wait for all workers, and make TensorFlow's strategy for them.
 
     TensorFlow waits for a late worker without an end, and does not say for which. Here the workers
@@ -59,7 +60,7 @@ def join(timeout=600.0):
     return tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
 
 
-def share(meta_batch_size, count=None):
+def share(meta_batch_size: int, count: int | None = None) -> dict[str, Any]:
     """This worker's share of a stream: arguments for any function of `tfmeta.episodes`.
 
     Of W workers, worker w makes and reads the episodes w, w + W, w + 2W, ... alone. The meta-batch
@@ -88,7 +89,7 @@ def share(meta_batch_size, count=None):
     return {"count": None} | parts | {"start": worker, "step": workers}
 
 
-def is_chief():
+def is_chief() -> bool:
     """True in the first worker, which writes backups, logs and the trained learner."""
     return _cluster()[1] == 0
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tfmeta.hints import Nest
 from tfmeta.rows import as_rows, map_parts
 
 
@@ -82,7 +83,7 @@ class ClassDataset:
             have one name.
     """
 
-    def __init__(self, x, class_ids, class_names=None):
+    def __init__(self, x: Any, class_ids: Any, class_names: Any = None):
         rows = map_parts(as_rows, x)
         class_ids = _checked_class_ids(class_ids, count_rows(rows))
         counts = np.bincount(class_ids, minlength=0 if class_names is None else len(class_names))
@@ -109,12 +110,12 @@ class ClassDataset:
         return map_parts(lambda part: part.plain(), self.rows)
 
     @property
-    def num_classes(self):
+    def num_classes(self) -> int:
         """Number of classes."""
         return len(self.counts)
 
     @property
-    def num_examples(self):
+    def num_examples(self) -> int:
         """Number of examples over all classes."""
         return len(self.class_ids)
 
@@ -123,7 +124,7 @@ class ClassDataset:
         """Shape of one example: a tuple, or a nest of tuples if x is a nest."""
         return map_parts(lambda part: part.example_shape, self.rows)
 
-    def of_class(self, class_id):
+    def of_class(self, class_id: int | str) -> Nest:
         """The examples of one class, an id or a name, `[counts[class_id], ...]`, read now.
 
         They are views of x where it is an array in order.
@@ -132,7 +133,7 @@ class ClassDataset:
         part = slice(self.starts[class_id], self.starts[class_id] + self.counts[class_id])
         return map_parts(lambda rows: rows[part], self.rows)
 
-    def subset(self, class_ids):
+    def subset(self, class_ids: Any) -> "ClassDataset":
         """A `ClassDataset` of these classes, ids or names, numbered from 0 in the order given.
 
         It holds row numbers: x is not copied.

@@ -15,7 +15,7 @@ from tfmeta.backend import private
 
 VECTORIZED, FOLDED = "vectorized", "folded"
 _mode = contextvars.ContextVar("mode", default=None)
-_constants = contextvars.ContextVar("constants")
+_constants: contextvars.ContextVar = contextvars.ContextVar("constants")
 
 
 @contextlib.contextmanager

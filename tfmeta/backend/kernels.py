@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tfmeta.backend import private
 
-_kernels = {}
+_kernels: dict = {}
 
 
 def kernel(fn):

@@ -1,15 +1,17 @@
 """Run a function of one task for every task of a meta-batch."""
 
 import os
+from collections.abc import Callable, Sequence
 
 import keras
 import tensorflow as tf
 
 from tfmeta.backend import private
 from tfmeta.backend.conversion import FOLDED, VECTORIZED, conversion, converts
+from tfmeta.hints import Nest
 
 
-def map_tasks(fn, elements, mode):
+def map_tasks(fn: Callable, elements: Nest, mode: str) -> Nest:
     """Apply `fn` to each task.
 
     Args:
@@ -69,7 +71,9 @@ def _pad(op, tasks):
     ), True)  # fmt: skip
 
 
-def map_gradients(fn, elements, variables, mode):
+def map_gradients(
+    fn: Callable, elements: Nest, variables: Sequence, mode: str
+) -> tuple[Nest, list]:
     """Apply `fn` to each task, and differentiate the mean of its losses.
 
     Args:

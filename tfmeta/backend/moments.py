@@ -2,11 +2,12 @@
 
 import contextlib
 import warnings
+from typing import Any
 
 import tensorflow as tf
 
 
-def exact_moments(x, axes, keepdims=False):
+def exact_moments(x: tf.Tensor, axes: Any, keepdims: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
     """`tf.nn.moments` with a right second derivative.
 
     TensorFlow's stops the gradient of the mean inside the variance. The first derivative does

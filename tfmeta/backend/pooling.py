@@ -52,10 +52,8 @@ def max_pool(input, ksize, strides, padding, data_format=None, name=None):
         spans = [(n - k) // s * s + 1 for n, k, s in zip(sides, sizes, strides, strict=True)]
 
         def window(offsets):
-            cuts = [
-                slice(o, o + span, s) for o, span, s in zip(offsets, spans, strides, strict=True)
-            ]
-            return input[(slice(None), *cuts)]
+            cuts = [slice(o, o + n, s) for o, n, s in zip(offsets, spans, strides, strict=True)]
+            return input[tuple([slice(None), *cuts])]
 
         windows = [window(offsets) for offsets in itertools.product(*map(range, sizes))]
         chosen = _first_maximum(windows)

@@ -10,14 +10,15 @@ import contextlib
 import contextvars
 import functools
 import threading
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
 
 _task = contextvars.ContextVar("task", default=None)
-_implementations = {}
+_implementations: dict = {}
 _adopting = threading.Lock()
-_users = {}  # of a layer, by its id: how many scopes it is adopted in
+_users: dict = {}  # of a layer, by its id: how many scopes it is adopted in
 
 
 class TaskMode(NamedTuple):
@@ -36,7 +37,7 @@ class TaskMode(NamedTuple):
     in_xla: bool = False
 
 
-def in_task(layer_class):
+def in_task(layer_class: type) -> Callable:
     """Register what layers of a class, and of classes derived from it, do inside a task.
 
     ```python

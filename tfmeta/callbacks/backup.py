@@ -11,6 +11,7 @@ from tfmeta.arguments import check_flag, check_integer
 from tfmeta.callbacks.backup_folder import BackupFolder
 from tfmeta.engine.meta_model import MetaModel
 from tfmeta.engine.resume import Restored
+from tfmeta.hints import Path
 
 
 class BackupAndRestore(keras.callbacks.BackupAndRestore):
@@ -42,7 +43,9 @@ class BackupAndRestore(keras.callbacks.BackupAndRestore):
             backup in it can be read, or it is one of another learner or of other steps.
     """
 
-    def __init__(self, backup_dir, save_freq="epoch", delete_checkpoint=True):
+    def __init__(
+        self, backup_dir: Path, save_freq: int | str = "epoch", delete_checkpoint: bool = True
+    ):
         if save_freq != "epoch":
             save_freq = check_integer('save_freq, unless it is "epoch",', save_freq, 1)
         check_flag("delete_checkpoint", delete_checkpoint)

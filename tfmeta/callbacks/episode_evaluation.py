@@ -1,5 +1,7 @@
 """Fixed episodes, scored while a learner is trained."""
 
+from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 
@@ -48,7 +50,14 @@ class EpisodeEvaluation(keras.callbacks.Callback):
     """
 
     def __init__(
-        self, episodes, count=600, *, every=1, score=None, inner_steps=None, prefix="episode"
+        self,
+        episodes: tf.data.Dataset,
+        count: int = 600,
+        *,
+        every: int = 1,
+        score: Callable | None = None,
+        inner_steps: int | None = None,
+        prefix: str = "episode",
     ):
         super().__init__()
         if not isinstance(episodes, tf.data.Dataset):
@@ -61,7 +70,7 @@ class EpisodeEvaluation(keras.callbacks.Callback):
         self.every = check_integer("every", every, 1)
         self.options = {"score": score, "inner_steps": inner_steps, "verbose": 0}
         self.prefix = prefix
-        self.reports = {}
+        self.reports: dict = {}
 
     def on_epoch_end(self, epoch, logs=None):
         if (epoch + 1) % self.every == 0:

@@ -1,6 +1,7 @@
 """Arrays in memory as a `ClassDataset`."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -8,7 +9,7 @@ from tfmeta.rows import as_rows, map_parts
 from tfmeta.types import ClassDataset, count_rows
 
 
-def from_arrays(x, labels, class_names=None):
+def from_arrays(x: Any, labels: Any, class_names: Any = None) -> ClassDataset:
     """Groups the rows of an array, or of a nest of arrays, by label.
 
     Args:

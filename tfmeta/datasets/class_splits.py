@@ -1,6 +1,7 @@
 """Sets of classes: splitting them, checking that they are disjoint, adding rotated ones."""
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -8,7 +9,9 @@ from tfmeta.rows import Rows
 from tfmeta.types import ClassDataset, check_class_dataset
 
 
-def class_split(dataset, fractions, seed=0):
+def class_split(
+    dataset: ClassDataset, fractions: Sequence[float], seed: int = 0
+) -> tuple[ClassDataset, ...]:
     """Splits a data set by class: no class is in two parts.
 
     Args:
@@ -45,7 +48,7 @@ def class_split(dataset, fractions, seed=0):
     return tuple(dataset.subset(np.sort(part)) for part in parts)
 
 
-def check_disjoint(*datasets):
+def check_disjoint(*datasets: ClassDataset) -> None:
     """Checks that no two data sets share a class, by name: no leak from training to test.
 
     Args:
@@ -72,7 +75,7 @@ def check_disjoint(*datasets):
             )
 
 
-def rotated_classes(dataset):
+def rotated_classes(dataset: ClassDataset) -> ClassDataset:
     """Adds the classes that turning every image by 90, 180 and 270 degrees makes.
 
     The usual augmentation for Omniglot (Santoro et al., 2016): a turned character is

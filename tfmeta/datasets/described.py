@@ -1,6 +1,7 @@
 """Classes with a description each: what zero-shot episodes are drawn from."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -8,7 +9,7 @@ from tfmeta.rows import map_parts
 from tfmeta.types import ClassDataset, check_class_dataset, count_rows
 
 
-def described(dataset, descriptions):
+def described(dataset: ClassDataset, descriptions: Any) -> ClassDataset:
     """A data set whose examples carry the description of their class.
 
     Episodes of it are zero-shot episodes to `tfmeta.learners.ZeroShotProtoNet`: it reads the

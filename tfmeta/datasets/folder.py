@@ -12,10 +12,19 @@ from tfmeta.datasets.decode import checked_channels, checked_size
 from tfmeta.datasets.image_files import warn_of_passed_over
 from tfmeta.datasets.image_sources import InFolder, InZip, class_of
 from tfmeta.datasets.pictures import Pictures
+from tfmeta.hints import Path
 from tfmeta.rows import empty_rows
+from tfmeta.types import ClassDataset
 
 
-def from_folder(path, image_size=None, channels=None, cache=None, in_memory=True, on_error="raise"):
+def from_folder(
+    path: Path,
+    image_size: int | tuple[int, int] | None = None,
+    channels: int | None = None,
+    cache: Path | None = None,
+    in_memory: bool = True,
+    on_error: str = "raise",
+) -> ClassDataset:
     """Reads images from a folder in which each sub-folder is a class.
 
     The class of an image is the folder that directly holds it, named by its path inside

@@ -16,7 +16,7 @@ _ROTATION, _SCALE, _SHEAR = np.deg2rad(15.0), 0.15, 0.25
 _CHUNK_ROWS = 1024  # keeps the index arrays of the warp inside the cache
 
 
-def glyphs(split="train", variations=3, seed=0):
+def glyphs(split: str = "train", variations: int = 3, seed: int = 0) -> ClassDataset:
     """Letters and digits printed in the fonts of matplotlib, randomly distorted.
 
     This is **not** handwriting: each class is one character, its rows are that character in

@@ -4,10 +4,10 @@ import tensorflow as tf
 
 from tfmeta.arguments import check_integer
 from tfmeta.reading import read_in_place, reader
-from tfmeta.types import check_class_dataset
+from tfmeta.types import ClassDataset, check_class_dataset
 
 
-def labelled(dataset, batch_size=64, seed=0):
+def labelled(dataset: ClassDataset, batch_size: int = 64, seed: int = 0) -> tf.data.Dataset:
     """Batches of examples and their class ids, for `fit` of a plain Keras model.
 
     One pass goes through every example once, in another order each time.

@@ -2,6 +2,7 @@
 
 import os
 import wave
+from typing import Any
 
 import numpy as np
 
@@ -9,17 +10,17 @@ from tfmeta.arguments import check_number
 
 
 def log_mel(
-    sound,
-    rate=16000,
+    sound: Any,
+    rate: float = 16000,
     *,
-    seconds=1.0,
-    window=0.025,
-    hop=0.010,
-    fft_length=512,
-    bands=40,
-    frequencies=(20.0, 7600.0),
-    floor=1e-6,
-):
+    seconds: float = 1.0,
+    window: float = 0.025,
+    hop: float = 0.010,
+    fft_length: int = 512,
+    bands: int = 40,
+    frequencies: tuple[float, float] = (20.0, 7600.0),
+    floor: float = 1e-6,
+) -> np.ndarray:
     """The natural logarithm of power in mel bands over time.
 
     One function for training and for use: an adapted model that was trained on these features says

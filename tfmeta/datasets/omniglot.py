@@ -6,6 +6,7 @@ import numpy as np
 
 from tfmeta.datasets.class_splits import rotated_classes
 from tfmeta.datasets.tfds import from_tfds
+from tfmeta.hints import Path
 from tfmeta.types import ClassDataset
 
 PROTOCOLS = ("alphabets", "characters", "vinyals")
@@ -14,7 +15,13 @@ _PARTS = {"t": "train", "v": "validation", "e": "test"}
 _FILE = os.path.join(os.path.dirname(__file__), "omniglot_vinyals.txt")
 
 
-def omniglot(data_dir=None, protocol="alphabets", image_size=28, seed=0, download=True):
+def omniglot(
+    data_dir: Path | None = None,
+    protocol: str = "alphabets",
+    image_size: int | tuple[int, int] = 28,
+    seed: int = 0,
+    download: bool = True,
+) -> tuple[ClassDataset, ...]:
     """Loads Omniglot by `tfds.load`, split into training and test classes, or as papers did.
 
     Protocols:

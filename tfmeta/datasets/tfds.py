@@ -3,6 +3,7 @@
 import difflib
 import os
 import re
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -10,22 +11,24 @@ import tensorflow as tf
 from tfmeta.datasets.arrays import checked_labels, from_arrays
 from tfmeta.datasets.cache import cached
 from tfmeta.datasets.decode import checked_channels, checked_size
+from tfmeta.hints import Path
 from tfmeta.rows import empty_rows
+from tfmeta.types import ClassDataset
 
 _BATCH = 256
 
 
 def from_tfds(
-    name,
-    split="train",
-    data_dir=None,
-    image_size=None,
-    channels=None,
-    download=True,
-    label_key="label",
-    image_key="image",
-    cache=None,
-):
+    name: str,
+    split: Any = "train",
+    data_dir: Path | None = None,
+    image_size: int | tuple[int, int] | None = None,
+    channels: int | None = None,
+    download: bool = True,
+    label_key: str = "label",
+    image_key: str = "image",
+    cache: Path | None = None,
+) -> ClassDataset:
     """Loads a data set with `tfds.load` and groups it by label.
 
     Args:

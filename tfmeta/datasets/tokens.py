@@ -1,9 +1,12 @@
 """Texts as token ids and their mask, by a tokenizer of Keras."""
 
+from typing import Any
+
+import keras
 import numpy as np
 
 
-def tokens(texts, tokenizer):
+def tokens(texts: Any, tokenizer: keras.layers.Layer) -> dict[str, np.ndarray]:
     """Texts as a nest of two arrays, for `from_arrays` or as x of `tfmeta.Examples`.
 
     Args:

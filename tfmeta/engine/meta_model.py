@@ -14,6 +14,8 @@ from tfmeta.engine.inputs import check_labels
 from tfmeta.engine.outer_gradient import ThroughAdaptation
 from tfmeta.engine.purity import pure
 from tfmeta.engine.saved_in_keras import SavedInKeras
+from tfmeta.hints import Nest
+from tfmeta.types import Examples
 
 
 @keras.saving.register_keras_serializable("tfmeta")
@@ -70,7 +72,7 @@ class MetaModel(SavedInKeras, keras.Model, metaclass=saving.ReadyAfterInit):
     #: False if XLA makes no step of the method faster: `jit_compile="auto"` does without it.
     gains_in_xla = True
     #: How the outer gradient is taken, a value of `tfmeta.engine.outer_gradient`.
-    outer_gradient = ThroughAdaptation()
+    outer_gradient: object = ThroughAdaptation()
 
     def __new__(cls, *args, **kwargs):
         learner = super().__new__(cls, *args, **kwargs)
@@ -79,7 +81,9 @@ class MetaModel(SavedInKeras, keras.Model, metaclass=saving.ReadyAfterInit):
         object.__setattr__(learner, "_recorded_arguments", lambda: arguments)
         return learner
 
-    def __init__(self, network=None, *, task_batching="auto", **kwargs):
+    def __init__(
+        self, network: keras.Model | None = None, *, task_batching: str = "auto", **kwargs
+    ):
         super().__init__(**kwargs)
         checks.check_network(network, type(self))
         if task_batching not in MODES:
@@ -100,7 +104,7 @@ class MetaModel(SavedInKeras, keras.Model, metaclass=saving.ReadyAfterInit):
 
     # The method.
 
-    def adapt(self, support, training=False):
+    def adapt(self, support: Examples, training: bool = False) -> Nest:
         """Learn one task from its support set.
 
         Args:
@@ -113,7 +117,9 @@ class MetaModel(SavedInKeras, keras.Model, metaclass=saving.ReadyAfterInit):
         """
         raise NotImplementedError(f"{type(self).__name__} does not define `adapt`.")
 
-    def predict_query(self, adapted, x, mask=None, training=False):
+    def predict_query(
+        self, adapted: Nest, x: Nest, mask: Nest = None, training: bool = False
+    ) -> Nest:
         """Predict with what `adapt` returned.
 
         Args:
@@ -195,7 +201,7 @@ class MetaModel(SavedInKeras, keras.Model, metaclass=saving.ReadyAfterInit):
         if self.network is not None and self.network.built and not self.built:
             self.build(building.network_input_shape(self.network))
 
-    def adapted_model(self, support):
+    def adapted_model(self, support: Examples) -> keras.Model:
         """A Keras model for the task of a support set, to predict with, save and serve.
 
         It maps query inputs `[M, ...]` to outputs; like `adapt`, it scales uint8 pictures to 0..1.

@@ -29,7 +29,7 @@ def record_arguments(cls, args, kwargs):
     return arguments
 
 
-class ReadyAfterInit(type(keras.Model)):
+class ReadyAfterInit(type(keras.Model)):  # type: ignore[misc]
     """The type of learners' classes: `ready` is called when the whole constructor is through."""
 
     def __call__(cls, *args, **kwargs):

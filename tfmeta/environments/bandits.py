@@ -36,7 +36,7 @@ class Bandits(Environment):
         return state, reward, tf.zeros_like(reward, tf.bool)
 
 
-def bandits(arms=10, pulls=5):
+def bandits(arms: int = 10, pulls: int = 5) -> Environment:
     """Bernoulli bandits, whose arms pay 1 with chances uniform in 0..1, else 0.
 
     There is nothing to see, so that the observation is a zero: what was pulled and what it paid is

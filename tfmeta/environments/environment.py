@@ -2,7 +2,7 @@
 
 import contextlib
 import inspect
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -19,7 +19,7 @@ class Discrete(NamedTuple):
         count: number of actions.
     """
 
-    count: int
+    count: int  # type: ignore[assignment]  # which hides that of tuples
 
 
 class Box(NamedTuple):
@@ -60,9 +60,9 @@ class Environment:
             `begin`, one after the other.
     """
 
-    observation_size = None
-    actions = None
-    horizon = None
+    observation_size: Any = None
+    actions: Any = None
+    horizon: Any = None
     episodes = 1
     task_draws = 0
     reset_draws = 0
@@ -130,7 +130,16 @@ class Environment:
             rng.random_bits(check_integer("seed", seed), numbers, self.task_draws)
         )
 
-    def tasks(self, trajectories=1, meta_batch_size=20, seed=0, count=None, *, start=0, step=1):
+    def tasks(
+        self,
+        trajectories: int = 1,
+        meta_batch_size: int = 20,
+        seed: int = 0,
+        count: int | None = None,
+        *,
+        start: int = 0,
+        step: int = 1,
+    ) -> tf.data.Dataset:
         """Meta-batches of tasks to `fit` a policy on, or to score it.
 
         Task number i depends on the family, `seed` and i only.

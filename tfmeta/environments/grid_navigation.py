@@ -43,7 +43,7 @@ class GridNavigation(Environment):
         return state, tf.where(there, 1.0, -0.1), tf.zeros_like(there)
 
 
-def grid_navigation(size=5, horizon=15, episodes=4):
+def grid_navigation(size: int = 5, horizon: int = 15, episodes: int = 4) -> Environment:
     """A grid with a goal that cannot be seen: the agent has to look for it, and then to stay.
 
     It starts in the corner (0, 0) and may stay, or move by one cell in each direction. The reward

@@ -100,7 +100,7 @@ def _spanning_tree(passages, cells, weights):
     return tf.reshape(tf.matmul(taken, there + back), (-1, cells, 4))
 
 
-def mazes(size=5, horizon=30, episodes=4):
+def mazes(size: int = 5, horizon: int = 30, episodes: int = 4) -> Environment:
     """Mazes without circles: a random spanning tree of the grid, by Prim's algorithm.
 
     The agent starts in the corner (0, 0) and goes up, right, down or left, if no wall is there. The

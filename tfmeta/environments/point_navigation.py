@@ -35,7 +35,7 @@ class PointNavigation(Environment):
         return state, -distance, distance < 0.01
 
 
-def point_navigation(horizon=100):
+def point_navigation(horizon: int = 100) -> Environment:
     """2-D navigation: goals uniform in -0.5..0.5 squared, the start in the middle.
 
     An action moves the point by at most 0.1 along each axis, the reward is minus the distance to

@@ -65,7 +65,9 @@ class TabularMDPs(Environment):
         return state, reward, tf.zeros_like(reward, tf.bool)
 
 
-def tabular_mdps(states=10, actions=5, horizon=10, episodes=10):
+def tabular_mdps(
+    states: int = 10, actions: int = 5, horizon: int = 10, episodes: int = 10
+) -> Environment:
     """Markov decision processes whose rewards and transitions are drawn anew for each task.
 
     A reward is normal with variance 1 around a mean of its state and action, which is normal with

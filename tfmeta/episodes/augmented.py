@@ -1,5 +1,7 @@
 """Episodes whose pictures Keras's preprocessing layers change, each time in another way."""
 
+from typing import Any
+
 import tensorflow as tf
 
 from tfmeta.arguments import check_flag, check_integer
@@ -9,7 +11,16 @@ from tfmeta.stream import prefetched
 from tfmeta.types import Episode, Examples
 
 
-def augmented(episodes, layers, support=True, query=True, *, seed=0, start=0, step=1):
+def augmented(
+    episodes: tf.data.Dataset,
+    layers: Any,
+    support: bool = True,
+    query: bool = True,
+    *,
+    seed: int = 0,
+    start: int = 0,
+    step: int = 1,
+) -> tf.data.Dataset:
     """Episodes after random changes by Keras layers, such as crops, flips and colours.
 
     Each picture of each episode gets a draw of its own. What episode number i gets depends on

@@ -2,6 +2,7 @@
 
 import functools
 import math
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -18,7 +19,7 @@ from tfmeta.stream import check_stream, stream
 from tfmeta.types import Episode, Examples
 
 
-def family(*, inputs=(-5.0, 5.0), **ranges):
+def family(*, inputs: tuple[float, float] | Callable = (-5.0, 5.0), **ranges) -> Callable:
     """Make regression episodes of a function of x and of parameters drawn for each task.
 
     The function, decorated, becomes one that returns a `tf.data.Dataset`:
@@ -87,7 +88,7 @@ def family(*, inputs=(-5.0, 5.0), **ranges):
     return decorate
 
 
-def mixture(*families):
+def mixture(*families) -> Callable:
     """Episodes whose tasks come from several families, each as likely as the others.
 
     ```python

@@ -13,21 +13,21 @@ from tfmeta.types import Episode, Examples
 
 
 def gaussian_process(
-    kernel="rbf",
-    shots=(1, 50),
-    queries=50,
-    meta_batch_size=16,
-    seed=0,
-    count=None,
+    kernel: str = "rbf",
+    shots: int | tuple[int, int] = (1, 50),
+    queries: int = 50,
+    meta_batch_size: int = 16,
+    seed: int = 0,
+    count: int | None = None,
     *,
-    length=0.4,
-    scale=1.0,
-    period=1.0,
-    noise=0.02,
-    inputs=(-2.0, 2.0),
-    start=0,
-    step=1,
-):
+    length: float = 0.4,
+    scale: float = 1.0,
+    period: float = 1.0,
+    noise: float = 0.02,
+    inputs: tuple[float, float] = (-2.0, 2.0),
+    start: int = 0,
+    step: int = 1,
+) -> tf.data.Dataset:
     """Meta-batches of curves that are drawn from a Gaussian process, with noise.
 
     The support points, the context, and the query points, the targets, are of one joint draw, at

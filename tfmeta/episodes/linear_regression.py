@@ -10,16 +10,16 @@ from tfmeta.types import Examples
 
 
 def linear_regression(
-    dimensions=5,
-    length=11,
-    meta_batch_size=64,
-    seed=0,
-    count=None,
+    dimensions: int = 5,
+    length: int = 11,
+    meta_batch_size: int = 64,
+    seed: int = 0,
+    count: int | None = None,
     *,
-    noise=0.0,
-    start=0,
-    step=1,
-):
+    noise: float = 0.0,
+    start: int = 0,
+    step: int = 1,
+) -> tf.data.Dataset:
     """Endless or counted meta-batches of linear functions, `y = w . x + noise e`.
 
     `w`, of each task, and `x`, of each point, are standard normal in `dimensions` dimensions; `e`

@@ -11,8 +11,15 @@ _KINDS = {"normal": rng.normal, "uniform": lambda bits: rng.uniform(bits, 0.0, 1
 
 
 def quadratic(
-    dimensions=10, meta_batch_size=16, seed=0, count=None, *, entries="normal", start=0, step=1
-):
+    dimensions: int = 10,
+    meta_batch_size: int = 16,
+    seed: int = 0,
+    count: int | None = None,
+    *,
+    entries: str = "normal",
+    start: int = 0,
+    step: int = 1,
+) -> tf.data.Dataset:
     """Endless or counted meta-batches of quadratic functions, `f(w) = |A w - b|^2`.
 
     `A`, a square matrix, and `b` are of independent numbers. An episode has the rows of A as x and

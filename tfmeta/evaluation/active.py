@@ -5,13 +5,21 @@ import tensorflow as tf
 
 from tfmeta.arguments import check_flag, check_integer
 from tfmeta.engine.kept import kept
+from tfmeta.engine.meta_model import MetaModel
 from tfmeta.evaluation.calibration import check_predicts_distributions
 from tfmeta.evaluation.report import ScoreCurve
 from tfmeta.evaluation.scoring import is_transductive
 from tfmeta.learners.gaussian import mean_over_rows, rows_of_targets
 
 
-def active_curve(learner, episodes, labels=10, count=600, *, at_random=False):
+def active_curve(
+    learner: MetaModel,
+    episodes: tf.data.Dataset,
+    labels: int = 10,
+    count: int = 600,
+    *,
+    at_random: bool = False,
+) -> ScoreCurve:
     """The error on a task against the number of labels, which the learner asks for one by one.
 
     The support set of each episode is a pool of points, of which one is labelled at first, the

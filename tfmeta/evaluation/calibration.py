@@ -1,6 +1,7 @@
 """Whether learners are as sure of numbers as they may be: Keras metrics that are scores, too."""
 
 import statistics
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -53,7 +54,7 @@ class NegativeLogLikelihood(DistributionMetric):
     `score_likelihood` has the likelihood of what a learner predicts where that is no Gaussian.
     """
 
-    def __init__(self, name="negative_log_likelihood", dtype=None):
+    def __init__(self, name: str = "negative_log_likelihood", dtype: Any = None):
         super().__init__(name=name, dtype=dtype)
 
     def of_rows(self, y, mean, scale):
@@ -76,7 +77,7 @@ class Coverage(DistributionMetric):
         ValueError: the level is none.
     """
 
-    def __init__(self, level=0.95, name=None, dtype=None):
+    def __init__(self, level: float = 0.95, name: str | None = None, dtype: Any = None):
         if not is_number(level) or not 0 < level < 1:
             raise ValueError(f"Expected level > 0 and < 1, such as 0.95. Received: {level!r}.")
         super().__init__(name=name or f"coverage_{100 * level:.4g}", dtype=dtype)

@@ -7,6 +7,7 @@ import numpy as np
 from tfmeta.evaluation.plots import COLORS, figure_class, saved
 from tfmeta.evaluation.report import EvaluationReport
 from tfmeta.evaluation.score_words import is_higher_better, is_percent, shown
+from tfmeta.hints import Figure, Path
 
 
 class Comparison:
@@ -20,7 +21,7 @@ class Comparison:
             which holds for all of them together with 95 % (Bonferroni).
     """
 
-    def __init__(self, reports, baseline):
+    def __init__(self, reports: dict[str, EvaluationReport], baseline: str):
         higher = is_higher_better(next(iter(reports.values())).score_name)
         order = sorted(reports, key=lambda name: reports[name].mean, reverse=higher)
         self.reports = {name: reports[name] for name in order}
@@ -30,7 +31,7 @@ class Comparison:
         quantile = statistics.NormalDist().inv_cdf(1 - 0.025 / max(1, len(others)))
         self.intervals = {n: d.interval * quantile / 1.96 for n, d in self.differences.items()}
 
-    def to_markdown(self):
+    def to_markdown(self) -> str:
         """A table, a row a learner: its score, and the difference from the baseline."""
         first = next(iter(self.reports.values()))
         lines = [
@@ -66,7 +67,9 @@ class Comparison:
         higher = is_higher_better(next(iter(self.reports.values())).score_name)
         return "better" if (difference > 0) == higher else "worse"
 
-    def plot(self, path=None, title="Learners on the same episodes"):
+    def plot(
+        self, path: Path | None = None, title: str = "Learners on the same episodes"
+    ) -> Figure:
         """Draw the scores with their intervals, the best at the top.
 
         Args:
@@ -102,7 +105,7 @@ class Comparison:
         return self.to_markdown()
 
 
-def compare(reports, baseline=None):
+def compare(reports: dict[str, EvaluationReport], baseline: str | None = None) -> Comparison:
     """Compare learners that were scored on the same episodes.
 
     The differences are paired by episode. With several of them at once one is soon large by chance:

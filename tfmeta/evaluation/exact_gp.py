@@ -38,7 +38,16 @@ class ExactGP(GaussianLearner):
         ValueError: there is no such kernel, or an argument is out of range.
     """
 
-    def __init__(self, kernel="rbf", *, length=0.4, scale=1.0, period=1.0, noise=0.02, **kwargs):
+    def __init__(
+        self,
+        kernel: str = "rbf",
+        *,
+        length: float = 0.4,
+        scale: float = 1.0,
+        period: float = 1.0,
+        noise: float = 0.02,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.kernel = check_kernel(kernel)
         self.length, self.scale = check_number("length", length), check_number("scale", scale)

@@ -1,14 +1,22 @@
 """Pictures of curves: context, targets, and what learners expect, with bands."""
 
+from typing import Any
+
 import numpy as np
 
 from tfmeta.evaluation.plots import COLORS, figure_class, saved
+from tfmeta.hints import Figure, Path
 from tfmeta.types import Episode, Examples
 
 POINTS = 200
 
 
-def plot_functions(learners, episode, path=None, title="Predictions from a few points"):
+def plot_functions(
+    learners: Any,
+    episode: Episode,
+    path: Path | None = None,
+    title: str = "Predictions from a few points",
+) -> Figure:
     """Draws one regression task: a panel a learner, its mean and a band of two standard deviations.
 
     A learner that predicts no standard deviations gets no band. The curve goes from the smallest x

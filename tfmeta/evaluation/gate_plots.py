@@ -2,12 +2,19 @@
 
 import numpy as np
 
+from tfmeta.engine.meta_model import MetaModel
 from tfmeta.evaluation.plots import COLORS, figure_class, saved
+from tfmeta.hints import Figure, Path
 from tfmeta.learners.gradient.lstm_meta_learner import LSTMMetaLearner
-from tfmeta.types import Examples
+from tfmeta.types import Episode, Examples
 
 
-def plot_gates(learner, episodes, path=None, title="Gates of the LSTM meta-learner"):
+def plot_gates(
+    learner: MetaModel,
+    episodes: Episode,
+    path: Path | None = None,
+    title: str = "Gates of the LSTM meta-learner",
+) -> Figure:
     """Draws forget and input gates against the inner step: a line for each weight of the network.
 
     A line is the mean over the numbers of the weight and over tasks; its band holds the middle

@@ -2,13 +2,16 @@
 
 import tensorflow as tf
 
+from tfmeta.engine.meta_model import MetaModel
 from tfmeta.evaluation.calibration import check_predicts_distributions
 from tfmeta.evaluation.report import EvaluationReport
 from tfmeta.evaluation.scoring import is_transductive, score_all
 from tfmeta.learners.gaussian import mean_over_rows
 
 
-def score_likelihood(learner, episodes, count=600, verbose=1):
+def score_likelihood(
+    learner: MetaModel, episodes: tf.data.Dataset, count: int = 600, verbose: int = 1
+) -> EvaluationReport:
     """Scores each episode by the mean log-likelihood of its real query points.
 
     Each target counts on its own, given the context; what a learner says of targets together is

@@ -4,12 +4,14 @@ Figures are made without pyplot: no window, no global state, any backend.
 """
 
 import textwrap
+from typing import Any
 
 import numpy as np
 
 from tfmeta.evaluation.images import one_task
 from tfmeta.evaluation.report import ScoreCurve
 from tfmeta.evaluation.score_words import is_percent
+from tfmeta.hints import Figure, Path
 from tfmeta.types import Episode
 
 # Okabe & Ito's palette, told apart with any colour vision; the markers say it again.
@@ -19,7 +21,9 @@ RIGHT, WRONG = COLORS[:2]
 MAX_COLUMNS = 10
 
 
-def plot_curve(curves, path=None, title="Adaptation to new tasks"):
+def plot_curve(
+    curves: Any, path: Path | None = None, title: str = "Adaptation to new tasks"
+) -> Figure:
     """Draws the query score against the inner step, with 95 % bands.
 
     Args:
@@ -70,7 +74,9 @@ def plot_curve(curves, path=None, title="Adaptation to new tasks"):
     return saved(figure, path)
 
 
-def plot_episode(episode, outputs=None, class_names=None, path=None):
+def plot_episode(
+    episode: Episode, outputs: Any = None, class_names: Any = None, path: Path | None = None
+) -> Figure:
     """Draws one episode of images: a row a class, support on the left, query on the right.
 
     With `outputs`, a query image has a blue frame where the prediction is right, and an
@@ -99,7 +105,7 @@ def plot_episode(episode, outputs=None, class_names=None, path=None):
     names = _class_names(class_names, ways if predicted is None else max(ways, predicted.max() + 1))
     right = None if predicted is None else predicted == query.y
     columns = [min(MAX_COLUMNS, np.bincount(part.y).max()) for part in (support, query)]
-    row_height = 1.0 if predicted is None or right.all() else 1.3
+    row_height = 1.0 if right is None or right.all() else 1.3
     row_names = ["\n".join(textwrap.wrap(_shortened(name, 48), 16)) for name in names[:ways]]
     label_width = 0.3 + 0.11 * min(16, max(map(len, row_names)))
     start = columns[0] + 0.6

@@ -1,17 +1,29 @@
 """How well a learner tells examples of an episode's classes from those of none."""
 
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer
+from tfmeta.engine.meta_model import MetaModel
+from tfmeta.evaluation.report import EvaluationReport
 from tfmeta.evaluation.scoring import evaluate_episodes
 from tfmeta.reading import reader
 from tfmeta.types import Episode, Examples, check_class_dataset
 
 
 def score_rejection(
-    learner, episodes, outside, count=600, *, rows=50, confidence=None, seed=0, verbose=1
-):
+    learner: MetaModel,
+    episodes: tf.data.Dataset,
+    outside: tf.data.Dataset,
+    count: int = 600,
+    *,
+    rows: int = 50,
+    confidence: Callable | None = None,
+    seed: int = 0,
+    verbose: int = 1,
+) -> EvaluationReport:
     """Scores each episode by the area under the ROC curve (AUROC) of known against outside.
 
     The learner adapts to an episode's support set; then its query examples, and as many `outside`

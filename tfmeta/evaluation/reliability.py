@@ -1,13 +1,17 @@
 """Whether learners are as sure of classes as they may be."""
 
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
 
 from tfmeta.arguments import check_flag, check_integer
 from tfmeta.engine import losses
+from tfmeta.engine.meta_model import MetaModel
 from tfmeta.evaluation.plots import COLORS, figure_class, saved
 from tfmeta.evaluation.scoring import is_transductive, score_all
+from tfmeta.hints import Figure, Path
 
 BOOTSTRAPS = 1000
 
@@ -69,7 +73,13 @@ class ExpectedCalibrationError(keras.metrics.Metric):
         name, dtype: as in `keras.metrics.Metric`.
     """
 
-    def __init__(self, bins=15, from_logits=True, name="expected_calibration_error", dtype=None):
+    def __init__(
+        self,
+        bins: int = 15,
+        from_logits: bool = True,
+        name: str = "expected_calibration_error",
+        dtype: Any = None,
+    ):
         super().__init__(name=name, dtype=dtype)
         self.bins = check_integer("bins", bins, 1)
         self.from_logits = check_flag("from_logits", from_logits)
@@ -112,7 +122,14 @@ def sums_of_bins(y, outputs, mask, bins, from_logits):
     return tf.matmul(members, values, transpose_a=True)
 
 
-def score_reliability(learner, episodes, count=600, *, bins=15, verbose=1):
+def score_reliability(
+    learner: MetaModel,
+    episodes: tf.data.Dataset,
+    count: int = 600,
+    *,
+    bins: int = 15,
+    verbose: int = 1,
+) -> Reliability:
     """How sure a learner of classes is, and how often it is right, over many episodes.
 
     Args:
@@ -149,7 +166,9 @@ def score_reliability(learner, episodes, count=600, *, bins=15, verbose=1):
     return Reliability(sums, is_transductive(learner))
 
 
-def plot_reliability(reliabilities, path=None, title="How sure, and how often right"):
+def plot_reliability(
+    reliabilities: Any, path: Path | None = None, title: str = "How sure, and how often right"
+) -> Figure:
     """Draws accuracy against confidence, and the share of predictions in each bin below it.
 
     Args:

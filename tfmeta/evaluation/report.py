@@ -2,12 +2,14 @@
 
 import math
 import pathlib
+from typing import Any
 
 import numpy as np
 
 from tfmeta.arguments import check_integer
 from tfmeta.evaluation import report_pages
 from tfmeta.evaluation.score_words import is_higher_better, shown
+from tfmeta.hints import Path
 
 
 class EvaluationReport:
@@ -38,13 +40,13 @@ class EvaluationReport:
         ValueError: `scores` is empty or has another number of axes.
     """
 
-    def __init__(self, scores, score_name="score", transductive=False):
+    def __init__(self, scores: Any, score_name: str = "score", transductive: bool = False):
         self.scores = _checked(scores, 1, "(episodes,)")
         self.score_name, self.transductive = score_name, bool(transductive)
         mean, interval = _mean_and_interval(self.scores)
         self.mean, self.interval = float(mean), float(interval)
 
-    def difference(self, other):
+    def difference(self, other: "EvaluationReport") -> "EvaluationReport":
         """Paired difference `self - other`, for two learners scored on the same episodes.
 
         Much of the spread between episodes is shared by both learners and cancels, so the
@@ -78,7 +80,7 @@ class EvaluationReport:
             self.transductive or other.transductive,
         )
 
-    def bootstrap(self, draws=10_000, seed=0):
+    def bootstrap(self, draws: int = 10_000, seed: int = 0) -> tuple[float, float]:
         """The 95 % interval by the bootstrap: no normal distribution is assumed.
 
         Args:
@@ -102,13 +104,13 @@ class EvaluationReport:
         low, high = np.quantile(np.concatenate(means), (0.025, 0.975))
         return float(low), float(high)
 
-    def hardest(self, count=5):
+    def hardest(self, count: int = 5) -> list[int]:
         """Numbers of the episodes with the worst scores, the worst first: a list."""
         order = np.argsort(self.scores, kind="stable")
         order = order if is_higher_better(self.score_name) else order[::-1]
         return order[: check_integer("count", count, 1)].tolist()
 
-    def to_json(self, path=None):
+    def to_json(self, path: Path | None = None) -> str:
         """JSON text: mean, both intervals, and the score of every episode.
 
         Args:
@@ -116,11 +118,11 @@ class EvaluationReport:
         """
         return _written(report_pages.to_json(self), path)
 
-    def to_markdown(self, path=None):
+    def to_markdown(self, path: Path | None = None) -> str:
         """A table in Markdown: mean, both intervals, the hardest episodes."""
         return _written(report_pages.to_markdown(self), path)
 
-    def to_html(self, path=None, title="Evaluation"):
+    def to_html(self, path: Path | None = None, title: str = "Evaluation") -> str:
         """One self-contained page, its picture inside: what `to_markdown` says, and a histogram.
 
         Args:

@@ -5,11 +5,19 @@ import tensorflow as tf
 
 from tfmeta.arguments import check_integer
 from tfmeta.engine.kept import kept
+from tfmeta.engine.meta_model import MetaModel
 from tfmeta.evaluation.report import EvaluationReport
 from tfmeta.learners.policies.base import PolicyLearner
 
 
-def evaluate_returns(learner, tasks, count=600, *, episode=None, inner_steps=None):
+def evaluate_returns(
+    learner: MetaModel,
+    tasks: tf.data.Dataset,
+    count: int = 600,
+    *,
+    episode: int | None = None,
+    inner_steps: int | None = None,
+) -> EvaluationReport:
     """Lets a policy live through tasks, and reports what it earned in each.
 
     Args:

@@ -1,7 +1,7 @@
 """Scoring a learner over many episodes."""
 
 import inspect
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 
 import keras
 import numpy as np
@@ -17,7 +17,15 @@ from tfmeta.evaluation.report import EvaluationReport, ScoreCurve
 from tfmeta.learners.gaussian import mean_over_rows, rows_of_targets
 
 
-def evaluate_episodes(learner, episodes, count=600, *, score=None, inner_steps=None, verbose=1):
+def evaluate_episodes(
+    learner: MetaModel,
+    episodes: tf.data.Dataset,
+    count: int = 600,
+    *,
+    score: Callable | None = None,
+    inner_steps: int | None = None,
+    verbose: int = 1,
+) -> EvaluationReport:
     """Adapts to each episode's support set and scores its query set.
 
     Where `learner.evaluate` gives one mean, this keeps the score of every episode, for the
@@ -69,7 +77,14 @@ def evaluate_episodes(learner, episodes, count=600, *, score=None, inner_steps=N
     return EvaluationReport(scores, name, is_transductive(learner))
 
 
-def score_curve(learner, episodes, inner_steps=10, count=600, score=None, verbose=1):
+def score_curve(
+    learner: MetaModel,
+    episodes: tf.data.Dataset,
+    inner_steps: int = 10,
+    count: int = 600,
+    score: Callable | None = None,
+    verbose: int = 1,
+) -> ScoreCurve:
     """Scores the query set after each inner step, from 0 to `inner_steps`.
 
     The curve tells a rate that is too high from too few steps, and whether the learner

@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
+from tfmeta.engine.meta_model import MetaModel
 from tfmeta.evaluation.report import EvaluationReport, ScoreCurve
 from tfmeta.evaluation.scoring import score_all
 from tfmeta.types import Examples
@@ -51,7 +52,14 @@ class SequenceScores(ScoreCurve):
         return f"<SequenceScores: {self.by} 1 to {last}; the last: {self.at(last)}>"
 
 
-def score_sequence(learner, episodes, count=600, *, by=None, verbose=1):
+def score_sequence(
+    learner: MetaModel,
+    episodes: tf.data.Dataset,
+    count: int = 600,
+    *,
+    by: str | None = None,
+    verbose: int = 1,
+) -> SequenceScores:
     """Scores each row's prediction from the rows before it and their targets.
 
     The rows of an episode, support set first, are read as one sequence. The first row is predicted

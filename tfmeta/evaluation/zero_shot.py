@@ -4,9 +4,10 @@ import numpy as np
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer, check_number
+from tfmeta.engine.meta_model import MetaModel
 from tfmeta.learners.embedding.zero_shot_protonet import ZeroShotProtoNet
 from tfmeta.rows import map_parts
-from tfmeta.types import Examples, check_class_dataset, count_rows
+from tfmeta.types import ClassDataset, Examples, check_class_dataset, count_rows
 
 
 class ZeroShotScores:
@@ -46,7 +47,14 @@ class ZeroShotScores:
         return f"<ZeroShotScores: {'; '.join(str(self).splitlines())}>"
 
 
-def score_zero_shot(learner, unseen, seen=None, *, seen_penalty=0.0, batch_size=512):
+def score_zero_shot(
+    learner: MetaModel,
+    unseen: ClassDataset,
+    seen: ClassDataset | None = None,
+    *,
+    seen_penalty: float = 0.0,
+    batch_size: int = 512,
+) -> ZeroShotScores:
     """Scores classes that were not trained on, by their descriptions.
 
     With `seen`, the generalised score, too: all classes, trained on or not, can be answered to

@@ -1,13 +1,25 @@
 """Run any Keras network on given weights."""
 
+from collections.abc import Sequence
+
 import keras
 
 from tfmeta.backend.moments import telling_of_moments
 from tfmeta.backend.network_facts import check_no_added_losses
 from tfmeta.backend.task_layers import adopted, task_mode
+from tfmeta.hints import Nest
 
 
-def call_network(network, weights, state, x, *, training, batch_statistics, variables=None):
+def call_network(
+    network: keras.Model,
+    weights: Sequence,
+    state: Nest,
+    x: Nest,
+    *,
+    training: bool,
+    batch_statistics: bool,
+    variables: Sequence | None = None,
+) -> tuple[Nest, list]:
     """Call a network with tensors in the place of its variables. Changes no variable.
 
     Args:

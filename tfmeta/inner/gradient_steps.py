@@ -1,23 +1,28 @@
 """The inner loop: gradient steps on the support loss."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import tensorflow as tf
 
 from tfmeta.backend.calls import of_each_task, traced_once
+from tfmeta.hints import Nest
+from tfmeta.inner.rule import Rule
 
 
 def gradient_steps(
-    loss_fn,
-    weights,
-    state,
-    rule,
-    steps,
-    first_order,
+    loss_fn: Callable,
+    weights: Sequence,
+    state: Nest,
+    rule: Rule,
+    steps: int,
+    first_order: bool,
     *,
-    checkpoint=None,
-    loss_scale=None,
-    rolled=False,
-    alike=True,
-):
+    checkpoint: Any = None,
+    loss_scale: Any = None,
+    rolled: bool = False,
+    alike: bool = True,
+) -> tuple[list, list, list]:
     """Take gradient steps, and keep every point on the way.
 
     `w_0 = weights`, `w_{t+1} = rule(gradient of loss_fn at w_t)`. Second-order gradients flow

@@ -25,7 +25,9 @@ class RuleOptimizer(keras.optimizers.Optimizer):
         ValueError: `rule` is no `Rule`, or one that takes the loss.
     """
 
-    def __init__(self, rule, learning_rate=1.0, name="rule_optimizer", **kwargs):
+    def __init__(
+        self, rule: Rule, learning_rate: float = 1.0, name: str = "rule_optimizer", **kwargs
+    ):
         if not isinstance(rule, Rule):
             raise ValueError(f"Expected a tfmeta.inner.Rule. Received: {type(rule).__name__}.")
         if rule.takes_loss:
@@ -35,7 +37,7 @@ class RuleOptimizer(keras.optimizers.Optimizer):
             )
         super().__init__(learning_rate=learning_rate, name=name, **kwargs)
         self.rule = rule
-        self._slots = []
+        self._slots: list = []
 
     @property
     def learned(self):

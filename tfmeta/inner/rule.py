@@ -99,7 +99,7 @@ class SGD(Rule):
         **kwargs: `name` and `dtype`, as in `keras.layers.Layer`.
     """
 
-    def __init__(self, learning_rate, **kwargs):
+    def __init__(self, learning_rate: float, **kwargs):
         super().__init__(**kwargs)
         self.learning_rate = learning_rate
 

@@ -13,7 +13,14 @@ from tfmeta.networks.blocks import (
 )
 
 
-def conv4(input_shape, outputs, filters=64, downsample="pool", norm="batch", name="conv4"):
+def conv4(
+    input_shape: tuple[int, ...],
+    outputs: int | None,
+    filters: int = 64,
+    downsample: str = "pool",
+    norm: str | None = "batch",
+    name: str = "conv4",
+) -> keras.Model:
     """Four blocks of 3x3 convolution, normalisation and ReLU, each halving the image.
 
     - `downsample="pool"` (Vinyals et al.): 2x2 max pooling after each block, rounding

@@ -1,6 +1,8 @@
 """Fully connected network."""
 
+from collections.abc import Sequence
 from numbers import Integral
+from typing import Any
 
 import keras
 
@@ -8,13 +10,13 @@ from tfmeta.networks.blocks import check_outputs, check_positive
 
 
 def mlp(
-    input_shape,
-    outputs,
-    hidden=(40, 40),
-    activation="relu",
-    kernel_initializer="glorot_uniform",
-    name="mlp",
-):
+    input_shape: tuple[int, ...],
+    outputs: int | None,
+    hidden: Sequence[int] = (40, 40),
+    activation: Any = "relu",
+    kernel_initializer: Any = "glorot_uniform",
+    name: str = "mlp",
+) -> keras.Model:
     """Fully connected network; its default is the sinusoid regressor of MAML.
 
     The last layer is called "head" and has no activation.

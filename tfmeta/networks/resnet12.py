@@ -1,5 +1,7 @@
 """ResNet-12, the deeper network of few-shot image classification."""
 
+from collections.abc import Sequence
+
 import keras
 
 from tfmeta.networks.blocks import (
@@ -13,7 +15,13 @@ from tfmeta.networks.blocks import (
 )
 
 
-def resnet12(input_shape, outputs, widths=(64, 128, 256, 512), norm="batch", name="resnet12"):
+def resnet12(
+    input_shape: tuple[int, ...],
+    outputs: int | None,
+    widths: Sequence[int] = (64, 128, 256, 512),
+    norm: str | None = "batch",
+    name: str = "resnet12",
+) -> keras.Model:
     """Residual network of four blocks of three 3x3 convolutions.
 
     The block of MetaOptNet (Lee et al.): three times convolution without bias and

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 
-def squared_euclidean(a, b):
+def squared_euclidean(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     """Squared Euclidean distance of every row of `a` to every row of `b`.
 
     `|a - b|^2 = |a|^2 - 2 a.b + |b|^2`: one matrix product, nothing of size rows x rows x width.
@@ -22,7 +22,7 @@ def squared_euclidean(a, b):
     )
 
 
-def euclidean(a, b):
+def euclidean(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     """Euclidean distance of every row of `a` to every row of `b`, with a gradient of 0 at 0.
 
     Args:
@@ -36,7 +36,7 @@ def euclidean(a, b):
     return tf.sqrt(tf.maximum(squared_euclidean(a, b), 1e-12))
 
 
-def cosine_similarity(a, b):
+def cosine_similarity(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     """Cosine of the angle between every row of `a` and every row of `b`.
 
     Args:

@@ -1,6 +1,8 @@
 """Gaussian processes: covariances, and the posterior in closed form."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
@@ -10,7 +12,9 @@ from tfmeta.ops.cholesky import cholesky
 JITTER = 1e-8
 
 
-def covariance(kernel, a, b, length=1.0, scale=1.0, period=1.0):
+def covariance(
+    kernel: str, a: tf.Tensor, b: tf.Tensor, length: Any = 1.0, scale: Any = 1.0, period: Any = 1.0
+) -> tf.Tensor:
     """The covariances of a function's values at inputs `a` with those at inputs `b`.
 
     With `r = |a_i - b_j|`, length `l`, scale `s` and period `p`:
@@ -68,7 +72,14 @@ def _periodic(differences, length, period):
 KERNELS = {"rbf": _rbf, "matern52": _matern52, "periodic": _periodic}
 
 
-def gaussian_posterior(covariance, x, y, mask, query_x, noise):
+def gaussian_posterior(
+    covariance: Callable,
+    x: tf.Tensor,
+    y: tf.Tensor,
+    mask: tf.Tensor,
+    query_x: tf.Tensor,
+    noise: Any,
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Mean and variance of a function's values, given noisy ones at other inputs.
 
     With `K = k(x, x) + noise^2 I` over the real rows, and `k = k(x, query_x)`:
@@ -99,7 +110,9 @@ def gaussian_posterior(covariance, x, y, mask, query_x, noise):
     return mean, prior - tf.reduce_sum(half**2, axis=0)
 
 
-def marginal_likelihood(covariance, x, y, mask, noise):
+def marginal_likelihood(
+    covariance: Callable, x: tf.Tensor, y: tf.Tensor, mask: tf.Tensor, noise: Any
+) -> tf.Tensor:
     """The logarithm of the density of noisy values, all of them together.
 
     With `K = k(x, x) + noise^2 I` over the `n` real rows, and each column `y` of the values:

@@ -1,5 +1,7 @@
 """Logistic regression by Newton's method, in few and differentiable steps."""
 
+from typing import Any
+
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer, check_number, is_number
@@ -7,7 +9,14 @@ from tfmeta.backend.solve import solve
 from tfmeta.ops.ridge import FORMS
 
 
-def logistic(x, y, regularization, steps=5, form="auto", mask=None):
+def logistic(
+    x: tf.Tensor,
+    y: tf.Tensor,
+    regularization: Any,
+    steps: int = 5,
+    form: str = "auto",
+    mask: tf.Tensor | None = None,
+) -> tf.Tensor:
     """Weights of the logistic regressions of the columns of `y` on `x`, each for itself.
 
     Newton's method for `sum over rows of log(1 + exp(-t x.w)) + l/2 |w|^2`, with `t` = 1 where `y`

@@ -27,7 +27,13 @@ class Gaussians(NamedTuple):
     present: Any
 
 
-def class_gaussians(embeddings, labels, mask, ways, regularization):
+def class_gaussians(
+    embeddings: tf.Tensor,
+    labels: tf.Tensor,
+    mask: tf.Tensor,
+    ways: int | tf.Tensor,
+    regularization: float,
+) -> Gaussians:
     """The mean of each class, and a covariance between that of the class and that of the task.
 
         Q_k = l_k Cov_k + (1 - l_k) Cov + b I,    l_k = n_k / (n_k + 1)
@@ -77,7 +83,7 @@ def class_gaussians(embeddings, labels, mask, ways, regularization):
     return Gaussians(means, rows, inner, regularization, present)
 
 
-def mahalanobis(embeddings, gaussians):
+def mahalanobis(embeddings: tf.Tensor, gaussians: Any) -> tf.Tensor:
     """`(z - c_k)^T Q_k^-1 (z - c_k)` of every row `z` of the embeddings to every class.
 
     Args:

@@ -1,11 +1,12 @@
 """Normal random numbers that are the same in XLA and outside."""
 
 import math
+from typing import Any
 
 import tensorflow as tf
 
 
-def standard_normal(shape, seed, dtype="float32"):
+def standard_normal(shape: Any, seed: Any, dtype: Any = "float32") -> tf.Tensor:
     """Standard normal random numbers, from a seed alone.
 
     TensorFlow's own, `tf.random.stateless_normal`, are others in a step that XLA compiles. These

@@ -5,7 +5,9 @@ import tensorflow as tf
 ESTIMATORS = ("lvc", "dice", "naive")
 
 
-def surrogate(log_chances, sampled, advantages, estimator="lvc"):
+def surrogate(
+    log_chances: tf.Tensor, sampled: tf.Tensor, advantages: tf.Tensor, estimator: str = "lvc"
+) -> tf.Tensor:
     """Terms of each step whose sum has the gradient of the expected return.
 
     With `w_t = pi(a_t | s_t) / pi_sampled(a_t | s_t)`, the ratio to the policy that drew the
@@ -56,7 +58,9 @@ def check_estimator(estimator):
     return estimator
 
 
-def clipped_surrogate(log_chances, sampled, advantages, clip):
+def clipped_surrogate(
+    log_chances: tf.Tensor, sampled: tf.Tensor, advantages: tf.Tensor, clip: float
+) -> tf.Tensor:
     """Proximal policy optimization's terms: no gain from ratios beyond `1 - clip .. 1 + clip`.
 
     Args:

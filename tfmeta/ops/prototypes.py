@@ -3,7 +3,9 @@
 import tensorflow as tf
 
 
-def class_means(embeddings, labels, mask, ways):
+def class_means(
+    embeddings: tf.Tensor, labels: tf.Tensor, mask: tf.Tensor | None, ways: int | tf.Tensor
+) -> tf.Tensor:
     """The mean embedding of each class: `c_k = mean of f(x_i) over y_i = k`.
 
     Args:

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 
-def discounted_returns(rewards, discount=0.99):
+def discounted_returns(rewards: tf.Tensor, discount: float = 0.99) -> tf.Tensor:
     """The discounted sum of the rewards from each step on, `R_t = r_t + discount R_{t+1}`.
 
     Args:
@@ -23,7 +23,13 @@ def discounted_returns(rewards, discount=0.99):
     )
 
 
-def advantages(rewards, values, discount=0.99, decay=0.95, last_value=None):
+def advantages(
+    rewards: tf.Tensor,
+    values: tf.Tensor,
+    discount: float = 0.99,
+    decay: float = 0.95,
+    last_value: tf.Tensor | None = None,
+) -> tf.Tensor:
     """Generalised advantage estimates, `A_t = d_t + discount decay A_{t+1}`, with
 
         d_t = r_t + discount V(s_{t+1}) - V(s_t)

@@ -1,5 +1,7 @@
 """Ridge regression in closed form."""
 
+from typing import Any
+
 import tensorflow as tf
 
 from tfmeta.arguments import check_number, is_number
@@ -8,7 +10,13 @@ from tfmeta.backend.solve import solve
 FORMS = ("auto", "primal", "dual")
 
 
-def ridge(x, y, regularization, form="auto", mask=None):
+def ridge(
+    x: tf.Tensor,
+    y: tf.Tensor,
+    regularization: Any,
+    form: str = "auto",
+    mask: tf.Tensor | None = None,
+) -> tf.Tensor:
     """Weights of the ridge regression of `y` on `x`, exact and differentiable.
 
         W = argmin |X W - Y|^2 + l |W|^2

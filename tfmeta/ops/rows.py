@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 
-def row(values, index):
+def row(values: tf.Tensor, index: int | tf.Tensor) -> tf.Tensor:
     """`values[index]`, as a sum of products with a one-hot vector.
 
     The gradient of `tf.gather` is sparse: to make it dense for all tasks of a meta-batch takes tens

@@ -7,7 +7,14 @@ from tfmeta.backend.calls import of_each_task, traced_once
 from tfmeta.backend.solve import inverted
 
 
-def svm(x, y, capacity=0.1, steps=60, mask=None, present=None):
+def svm(
+    x: tf.Tensor,
+    y: tf.Tensor,
+    capacity: float = 0.1,
+    steps: int = 60,
+    mask: tf.Tensor | None = None,
+    present: tf.Tensor | None = None,
+) -> tf.Tensor:
     """Weights of a linear machine of several classes, and their derivative, at its solution.
 
         W = argmin of 1/2 |W|^2 + C sum over rows of max over k of (1 - [k = y] + w_k.x - w_y.x)

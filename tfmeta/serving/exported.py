@@ -2,11 +2,13 @@
 
 import json
 import pathlib
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tfmeta.engine.export.note import NOTE
+from tfmeta.hints import Path
 from tfmeta.serving.graph_check import check_graphs
 
 
@@ -17,7 +19,7 @@ class Exported:
         note: what the export says of itself, a dict.
     """
 
-    def __init__(self, model, note):
+    def __init__(self, model: Any, note: dict):
         self.note = note
         self._model = model  # its functions do not keep its variables
         self._functions = dict(model.signatures)
@@ -131,7 +133,7 @@ def as_array(name, value, spec):
     return array
 
 
-def load(path):
+def load(path: Path) -> Exported:
     """Load what `learner.export(path)` wrote, if it is whole and does nothing but compute.
 
     Args:

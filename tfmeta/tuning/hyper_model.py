@@ -2,6 +2,8 @@
 
 import functools
 import inspect
+from collections.abc import Callable
+from typing import Any
 
 import keras
 
@@ -73,7 +75,16 @@ class MetaHyperModel(keras_tuner.HyperModel):
         learner = hypermodel.build(tuner.get_best_hyperparameters()[0])  # or get_best_models()
     """
 
-    def __init__(self, learner, network=None, *, compile, fixed=None, seed=0, **kwargs):
+    def __init__(
+        self,
+        learner: Any,
+        network: Callable | None = None,
+        *,
+        compile: dict,
+        fixed: dict | None = None,
+        seed: int = 0,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         checks.check_arguments(learner, network, compile, fixed)
         self.learner, self.network, self.compile = learner, network, compile

@@ -1,5 +1,7 @@
 """Adaptive deep kernel learning (ADKL): a kernel that the task itself conditions."""
 
+from collections.abc import Sequence
+
 import keras
 import tensorflow as tf
 
@@ -63,16 +65,16 @@ class ADKL(GaussianLearner):
 
     def __init__(
         self,
-        network=None,
+        network: keras.Model | None = None,
         *,
-        head="gp",
-        kernel="rbf",
-        representation=40,
-        embedding=40,
-        hidden=(40, 40),
-        length=1.0,
-        scale=1.0,
-        noise=0.1,
+        head: str = "gp",
+        kernel: str = "rbf",
+        representation: int = 40,
+        embedding: int = 40,
+        hidden: Sequence[int] = (40, 40),
+        length: float = 1.0,
+        scale: float = 1.0,
+        noise: float = 0.1,
         **kwargs,
     ):
         super().__init__(network, **kwargs)

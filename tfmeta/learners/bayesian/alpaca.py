@@ -63,7 +63,15 @@ class ALPaCA(GaussianLearner):
         Regression", WAFR 2018, arXiv:1807.08912, equations 4 to 9, algorithms 1 and 2.
     """
 
-    def __init__(self, network=None, *, noise=0.02, learn_noise=False, precision=0.01, **kwargs):
+    def __init__(
+        self,
+        network: keras.Model | None = None,
+        *,
+        noise: float = 0.02,
+        learn_noise: bool = False,
+        precision: float = 0.01,
+        **kwargs,
+    ):
         super().__init__(network, **kwargs)
         self.noise, self.precision = check_noise(noise), check_number("precision", precision)
         self.learn_noise = check_flag("learn_noise", learn_noise)

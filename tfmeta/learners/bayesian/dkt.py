@@ -57,13 +57,13 @@ class DKT(GaussianLearner):
 
     def __init__(
         self,
-        network=None,
+        network: keras.Model | None = None,
         *,
-        kernel="rbf",
-        length=1.0,
-        scale=1.0,
-        noise=0.1,
-        learn_noise=True,
+        kernel: str = "rbf",
+        length: float = 1.0,
+        scale: float = 1.0,
+        noise: float = 0.1,
+        learn_noise: bool = True,
         **kwargs,
     ):
         super().__init__(network, **kwargs)

@@ -71,7 +71,14 @@ class AttentiveNP(LatentNP):
 
     gains_in_xla = False  # a step takes as long, and the first one three times as long
 
-    def __init__(self, network=None, *, heads=8, minimum_scale=0.01, **kwargs):
+    def __init__(
+        self,
+        network: keras.Model | None = None,
+        *,
+        heads: int = 8,
+        minimum_scale: float = 0.01,
+        **kwargs,
+    ):
         super().__init__(network, minimum_scale=minimum_scale, **kwargs)
         self.heads = check_integer("heads", heads, 1)
         if self.representation % self.heads:

@@ -1,5 +1,7 @@
 """Conditional neural processes (CNP)."""
 
+from collections.abc import Sequence
+
 import keras
 import tensorflow as tf
 
@@ -58,13 +60,13 @@ class CNP(GaussianLearner):
 
     def __init__(
         self,
-        network=None,
+        network: keras.Model | None = None,
         *,
-        encoder=None,
-        decoder=None,
-        representation=128,
-        hidden=(128, 128),
-        minimum_scale=0.1,
+        encoder: keras.Model | None = None,
+        decoder: keras.Model | None = None,
+        representation: int = 128,
+        hidden: Sequence[int] = (128, 128),
+        minimum_scale: float = 0.1,
         **kwargs,
     ):
         super().__init__(network, **kwargs)

@@ -75,16 +75,16 @@ class ConvCNP(GaussianLearner):
 
     def __init__(
         self,
-        network=None,
+        network: keras.Model | None = None,
         *,
-        convolutions=None,
-        decoder=None,
-        points_per_unit=16,
-        reach=10.0,
-        filters=32,
-        kernel_size=9,
-        blocks=4,
-        minimum_scale=0.01,
+        convolutions: keras.Model | None = None,
+        decoder: keras.Model | None = None,
+        points_per_unit: int = 16,
+        reach: float = 10.0,
+        filters: int = 32,
+        kernel_size: int = 9,
+        blocks: int = 4,
+        minimum_scale: float = 0.01,
         **kwargs,
     ):
         super().__init__(network, **kwargs)

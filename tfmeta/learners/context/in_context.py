@@ -64,14 +64,14 @@ class InContextTransformer(SequenceLearner):
 
     def __init__(
         self,
-        network=None,
+        network: keras.Model | None = None,
         *,
-        width=64,
-        depth=3,
-        heads=2,
-        most_rows=128,
-        ways=5,
-        score_support=True,
+        width: int = 64,
+        depth: int = 3,
+        heads: int = 2,
+        most_rows: int = 128,
+        ways: int = 5,
+        score_support: bool = True,
         **kwargs,
     ):
         super().__init__(network, ways=ways, score_support=score_support, **kwargs)

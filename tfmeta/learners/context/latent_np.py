@@ -1,5 +1,6 @@
 """Neural processes with a latent variable (NP)."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -87,16 +88,16 @@ class LatentNP(GaussianLearner):
 
     def __init__(
         self,
-        network=None,
+        network: keras.Model | None = None,
         *,
-        encoder=None,
-        decoder=None,
-        representation=128,
-        latent_size=128,
-        evaluation_draws=16,
-        hidden=(128, 128),
-        minimum_scale=0.1,
-        seed=0,
+        encoder: keras.Model | None = None,
+        decoder: keras.Model | None = None,
+        representation: int = 128,
+        latent_size: int = 128,
+        evaluation_draws: int = 16,
+        hidden: Sequence[int] = (128, 128),
+        minimum_scale: float = 0.1,
+        seed: int = 0,
         **kwargs,
     ):
         super().__init__(network, **kwargs)

@@ -47,7 +47,14 @@ class LSTMLearner(SequenceLearner):
     """
 
     def __init__(
-        self, network=None, *, cell="lstm", units=200, ways=5, score_support=True, **kwargs
+        self,
+        network: keras.Model | None = None,
+        *,
+        cell: str = "lstm",
+        units: int = 200,
+        ways: int = 5,
+        score_support: bool = True,
+        **kwargs,
     ):
         super().__init__(network, ways=ways, score_support=score_support, **kwargs)
         if cell not in CELLS:

@@ -55,16 +55,16 @@ class MANN(SequenceLearner):
 
     def __init__(
         self,
-        network=None,
+        network: keras.Model | None = None,
         *,
-        units=200,
-        memory_rows=128,
-        memory_width=40,
-        heads=4,
-        usage_decay=0.95,
-        write_keys=False,
-        ways=5,
-        score_support=True,
+        units: int = 200,
+        memory_rows: int = 128,
+        memory_width: int = 40,
+        heads: int = 4,
+        usage_decay: float = 0.95,
+        write_keys: bool = False,
+        ways: int = 5,
+        score_support: bool = True,
         **kwargs,
     ):
         super().__init__(network, ways=ways, score_support=score_support, **kwargs)

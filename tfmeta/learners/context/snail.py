@@ -1,6 +1,7 @@
 """SNAIL: temporal convolutions and attention over the sequence of examples."""
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -69,13 +70,13 @@ class SNAIL(SequenceLearner):
 
     def __init__(
         self,
-        network=None,
+        network: keras.Model | None = None,
         *,
-        length=32,
-        filters=128,
-        attention=((64, 32), (256, 128), (512, 256)),
-        ways=5,
-        score_support=True,
+        length: float = 32,
+        filters: int = 128,
+        attention: Sequence[tuple[int, int]] = ((64, 32), (256, 128), (512, 256)),
+        ways: int = 5,
+        score_support: bool = True,
         **kwargs,
     ):
         super().__init__(network, ways=ways, score_support=score_support, **kwargs)

@@ -70,14 +70,14 @@ class TNP(GaussianLearner):
 
     def __init__(
         self,
-        network=None,
+        network: keras.Model | None = None,
         *,
-        width=64,
-        heads=4,
-        blocks=6,
-        feedforward=128,
-        embedding_layers=4,
-        minimum_scale=0.01,
+        width: int = 64,
+        heads: int = 4,
+        blocks: int = 6,
+        feedforward: int = 128,
+        embedding_layers: int = 4,
+        minimum_scale: float = 0.01,
         **kwargs,
     ):
         super().__init__(network, **kwargs)

@@ -50,7 +50,7 @@ class EmbeddingLearner(MetaModel):
     integer_labels = True
     one_label_a_row = True
 
-    def __init__(self, network=None, **kwargs):
+    def __init__(self, network: keras.Model | None = None, **kwargs):
         super().__init__(network, **kwargs)
         self._has_weights = False
 
@@ -122,7 +122,7 @@ class EmbeddingLearner(MetaModel):
     def predict(self, x, **kwargs):
         return without_absent(super().predict(x, **kwargs))
 
-    def classifier(self, classes):
+    def classifier(self, classes: int) -> keras.Model:
         """A plain Keras model to pretrain the network with, on the names of the base classes.
 
         It is the learner's own network, not a copy, under a new head: what `fit` teaches the one

@@ -112,7 +112,13 @@ class Baseline(EmbeddingLearner):
     vectorizes_in_xla = False
 
     def __init__(
-        self, network=None, *, head_learning_rate=0.01, head_steps=100, weight_decay=1e-3, **kwargs
+        self,
+        network: keras.Model | None = None,
+        *,
+        head_learning_rate: float = 0.01,
+        head_steps: int = 100,
+        weight_decay: float = 1e-3,
+        **kwargs,
     ):
         super().__init__(network, **kwargs)
         check_head(self, head_learning_rate, head_steps, weight_decay)

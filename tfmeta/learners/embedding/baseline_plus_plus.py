@@ -46,12 +46,12 @@ class BaselinePlusPlus(EmbeddingLearner):
 
     def __init__(
         self,
-        network=None,
+        network: keras.Model | None = None,
         *,
-        scale=2.0,
-        head_learning_rate=0.01,
-        head_steps=100,
-        weight_decay=1e-3,
+        scale: float = 2.0,
+        head_learning_rate: float = 0.01,
+        head_steps: int = 100,
+        weight_decay: float = 1e-3,
         **kwargs,
     ):
         super().__init__(network, **kwargs)

@@ -46,7 +46,14 @@ class BDCSPN(EmbeddingLearner):
     transductive = True
     needs_pretraining = True
 
-    def __init__(self, network=None, *, scale=10.0, confident=8, **kwargs):
+    def __init__(
+        self,
+        network: keras.Model | None = None,
+        *,
+        scale: float = 10.0,
+        confident: int = 8,
+        **kwargs,
+    ):
         super().__init__(network, **kwargs)
         self.scale = check_number("scale", scale)
         if confident is not None:

@@ -54,12 +54,12 @@ class FEAT(EmbeddingLearner):
 
     def __init__(
         self,
-        network=None,
+        network: keras.Model | None = None,
         *,
-        temperature=8.0,
-        balance=0.1,
-        balance_temperature=8.0,
-        dropout=0.5,
+        temperature: float = 8.0,
+        balance: float = 0.1,
+        balance_temperature: float = 8.0,
+        dropout: float = 0.5,
         **kwargs,
     ):
         super().__init__(network, **kwargs)

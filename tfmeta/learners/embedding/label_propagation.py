@@ -49,7 +49,15 @@ class LabelPropagation(EmbeddingLearner):
 
     transductive = True
 
-    def __init__(self, network=None, *, spread=0.99, neighbours=20, learn_scale=True, **kwargs):
+    def __init__(
+        self,
+        network: keras.Model | None = None,
+        *,
+        spread: float = 0.99,
+        neighbours: int = 20,
+        learn_scale: bool = True,
+        **kwargs,
+    ):
         super().__init__(network, **kwargs)
         self.spread = check_number("spread", spread)
         if self.spread >= 1:

@@ -48,7 +48,15 @@ class LRD2(EmbeddingLearner):
         `fewshots/models/lrd2.py` of the authors' code.
     """
 
-    def __init__(self, network=None, *, regularization=1.0, scale=1.0, steps=5, **kwargs):
+    def __init__(
+        self,
+        network: keras.Model | None = None,
+        *,
+        regularization: float = 1.0,
+        scale: float = 1.0,
+        steps: int = 5,
+        **kwargs,
+    ):
         super().__init__(network, **kwargs)
         self.regularization = check_number("regularization", regularization)
         self.scale = check_number("scale", scale)

@@ -57,12 +57,12 @@ class MatchingNet(EmbeddingLearner):
 
     def __init__(
         self,
-        network=None,
+        network: keras.Model | None = None,
         *,
-        full_context=False,
-        attention_steps=5,
-        temperature=0.1,
-        learn_temperature=False,
+        full_context: bool = False,
+        attention_steps: int = 5,
+        temperature: float = 0.1,
+        learn_temperature: bool = False,
         **kwargs,
     ):
         super().__init__(network, **kwargs)

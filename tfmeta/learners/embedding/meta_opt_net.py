@@ -54,13 +54,13 @@ class MetaOptNet(EmbeddingLearner):
 
     def __init__(
         self,
-        network=None,
+        network: keras.Model | None = None,
         *,
-        head="svm",
-        capacity=1.0,
-        regularization=1.0,
-        scale=1.0,
-        steps=60,
+        head: str = "svm",
+        capacity: float = 1.0,
+        regularization: float = 1.0,
+        scale: float = 1.0,
+        steps: int = 60,
         **kwargs,
     ):
         super().__init__(network, **kwargs)

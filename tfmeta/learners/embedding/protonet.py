@@ -83,11 +83,11 @@ class ProtoNet(EmbeddingLearner):
 
     def __init__(
         self,
-        network=None,
+        network: keras.Model | None = None,
         *,
-        distance="euclidean",
-        temperature=None,
-        learn_temperature=False,
+        distance: str = "euclidean",
+        temperature: float | None = None,
+        learn_temperature: bool = False,
         **kwargs,
     ):
         super().__init__(network, **kwargs)

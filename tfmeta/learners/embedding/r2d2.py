@@ -67,7 +67,14 @@ class R2D2(EmbeddingLearner):
 
     integer_labels = MetaModel.integer_labels  # as compiled: targets may be numbers, too
 
-    def __init__(self, network=None, *, regularization=1.0, scale=1.0, **kwargs):
+    def __init__(
+        self,
+        network: keras.Model | None = None,
+        *,
+        regularization: float = 1.0,
+        scale: float = 1.0,
+        **kwargs,
+    ):
         super().__init__(network, **kwargs)
         self.regularization = check_number("regularization", regularization)
         self.scale = check_number("scale", scale)

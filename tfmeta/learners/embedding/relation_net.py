@@ -59,7 +59,15 @@ class RelationNet(EmbeddingLearner):
 
     has_own_loss = True
 
-    def __init__(self, network=None, *, relation=None, filters=64, ways=None, **kwargs):
+    def __init__(
+        self,
+        network: keras.Model | None = None,
+        *,
+        relation: keras.Model | None = None,
+        filters: int = 64,
+        ways: int | None = None,
+        **kwargs,
+    ):
         super().__init__(network, **kwargs)
         if relation is not None and not isinstance(relation, keras.layers.Layer):
             raise ValueError(

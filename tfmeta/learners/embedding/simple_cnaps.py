@@ -39,7 +39,9 @@ class SimpleCNAPS(EmbeddingLearner):
         2020, arXiv:1912.03432, section 4.
     """
 
-    def __init__(self, network=None, *, regularization=1.0, **kwargs):
+    def __init__(
+        self, network: keras.Model | None = None, *, regularization: float = 1.0, **kwargs
+    ):
         super().__init__(network, **kwargs)
         self.regularization = check_number("regularization", regularization)
 

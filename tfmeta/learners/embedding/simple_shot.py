@@ -11,7 +11,7 @@ from tfmeta.learners.embedding.base import EmbeddingLearner
 from tfmeta.learners.embedding.protonet import Prototypes
 from tfmeta.ops import class_means, squared_euclidean
 from tfmeta.rows import map_parts
-from tfmeta.types import check_class_dataset
+from tfmeta.types import ClassDataset, check_class_dataset
 
 TRANSFORMS = ("CL2N", "L2N", "UN")
 _CHUNK_ROWS = 256
@@ -55,7 +55,7 @@ class SimpleShot(EmbeddingLearner):
 
     needs_pretraining = True
 
-    def __init__(self, network=None, *, transform="CL2N", **kwargs):
+    def __init__(self, network: keras.Model | None = None, *, transform: str = "CL2N", **kwargs):
         super().__init__(network, **kwargs)
         if transform not in TRANSFORMS:
             raise ValueError(f"Expected transform in {TRANSFORMS}. Received: {transform!r}.")
@@ -86,7 +86,7 @@ class SimpleShot(EmbeddingLearner):
             embeddings -= tf.cast(self.base_mean, embeddings.dtype)
         return tf.math.l2_normalize(embeddings, axis=-1)
 
-    def center_on(self, dataset):
+    def center_on(self, dataset: ClassDataset) -> None:
         """Set `m` to the mean embedding of all examples of the base classes.
 
         Call it once the network is pretrained.

@@ -60,12 +60,12 @@ class TIM(EmbeddingLearner):
 
     def __init__(
         self,
-        network=None,
+        network: keras.Model | None = None,
         *,
-        temperature=15.0,
-        support_weight=0.1,
-        conditional_weight=0.1,
-        steps=150,
+        temperature: float = 15.0,
+        support_weight: float = 0.1,
+        conditional_weight: float = 0.1,
+        steps: int = 150,
         **kwargs,
     ):
         super().__init__(network, **kwargs)

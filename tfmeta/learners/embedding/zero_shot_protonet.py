@@ -49,7 +49,14 @@ class ZeroShotProtoNet(ProtoNet):
         arXiv:1703.05175, sections 2.7 and 3.3.
     """
 
-    def __init__(self, network, description_network, *, distance="squared_euclidean", **kwargs):
+    def __init__(
+        self,
+        network: keras.Model,
+        description_network: keras.Model,
+        *,
+        distance: str = "squared_euclidean",
+        **kwargs,
+    ):
         super().__init__(network, distance=distance, **kwargs)
         widths = [_width(name, n) for name, n in (
             ("network", network), ("description_network", description_network)

@@ -1,5 +1,6 @@
 """CNAPs: a frozen network whose features are scaled and shifted for each task."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -80,13 +81,13 @@ class CNAPs(EmbeddingLearner):
 
     def __init__(
         self,
-        network,
+        network: keras.Model,
         *,
-        head="linear",
-        film_layers=None,
-        representation=64,
-        hidden=64,
-        regularization=1.0,
+        head: str = "linear",
+        film_layers: Sequence | None = None,
+        representation: int = 64,
+        hidden: int = 64,
+        regularization: float = 1.0,
         **kwargs,
     ):
         super().__init__(network, **kwargs)

@@ -1,6 +1,7 @@
 """A network that reads a task and gives another network's weights."""
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -78,12 +79,12 @@ class Hypernetwork(MetaModel):
 
     def __init__(
         self,
-        network=None,
+        network: keras.Model | None = None,
         *,
-        encoder=None,
-        representation=64,
-        hidden=(128, 128),
-        transductive=False,
+        encoder: keras.Model | None = None,
+        representation: int = 64,
+        hidden: Sequence[int] = (128, 128),
+        transductive: bool = False,
         **kwargs,
     ):
         super().__init__(network, **kwargs)

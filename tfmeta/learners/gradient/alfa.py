@@ -49,12 +49,12 @@ class ALFA(GradientLearner):
 
     def __init__(
         self,
-        network=None,
+        network: keras.Model | None = None,
         *,
-        inner_learning_rate=0.01,
-        weight_decay=5e-4,
-        inner_steps=5,
-        evaluation_steps=None,
+        inner_learning_rate: float = 0.01,
+        weight_decay: float = 5e-4,
+        inner_steps: int = 5,
+        evaluation_steps: int | None = None,
         **kwargs,
     ):
         check_integer("inner_steps", inner_steps, 1)

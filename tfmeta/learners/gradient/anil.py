@@ -1,5 +1,7 @@
 """ANIL: almost no inner loop, MAML that adapts the head alone."""
 
+from collections.abc import Sequence
+
 import keras
 
 from tfmeta.learners.gradient.adapted_part import SomeLayers
@@ -36,7 +38,13 @@ class ANIL(GradientLearner):
         the Effectiveness of MAML", ICLR 2020, arXiv:1909.09157, section 4.
     """
 
-    def __init__(self, network=None, *, adapted_layers=None, **kwargs):
+    def __init__(
+        self,
+        network: keras.Model | None = None,
+        *,
+        adapted_layers: Sequence | None = None,
+        **kwargs,
+    ):
         super().__init__(network, **kwargs)
         self.adapted_layers = adapted_layers
         self.adapted_layers = self.adapted_part.layer_names

@@ -70,18 +70,18 @@ class GradientLearner(MetaModel):
 
     def __init__(
         self,
-        network=None,
+        network: keras.Model | None = None,
         *,
-        inner_learning_rate=0.01,
-        inner_steps=1,
-        evaluation_steps=None,
-        first_order=False,
-        transductive=False,
-        checkpoint_inner_steps=False,
+        inner_learning_rate: float = 0.01,
+        inner_steps: int = 1,
+        evaluation_steps: int | None = None,
+        first_order: bool = False,
+        transductive: bool = False,
+        checkpoint_inner_steps: bool = False,
         **kwargs,
     ):
         super().__init__(network, **kwargs)
-        self.rule = None
+        self.rule: Any = None
         self.inner_learning_rate = inner_learning_rate
         self.inner_steps = inner_steps
         self.evaluation_steps = evaluation_steps

@@ -64,14 +64,14 @@ class BayesianMAML(ParticleLearner):
 
     def __init__(
         self,
-        network=None,
+        network: keras.Model | None = None,
         *,
-        particles=5,
-        repulsion=0.01,
-        leader_steps=0,
-        spread=1.0,
-        noise=0.1,
-        seed=0,
+        particles: int = 5,
+        repulsion: float = 0.01,
+        leader_steps: int = 0,
+        spread: float = 1.0,
+        noise: float = 0.1,
+        seed: int = 0,
         **kwargs,
     ):
         particles = check_integer("particles", particles, 1)

@@ -1,5 +1,7 @@
 """BOIL: body only update in the inner loop."""
 
+from collections.abc import Sequence
+
 import keras
 
 from tfmeta.learners.gradient.adapted_part import SomeLayers
@@ -39,7 +41,13 @@ class BOIL(GradientLearner):
         2021, arXiv:2008.08882, section 3.
     """
 
-    def __init__(self, network=None, *, adapted_layers=None, **kwargs):
+    def __init__(
+        self,
+        network: keras.Model | None = None,
+        *,
+        adapted_layers: Sequence | None = None,
+        **kwargs,
+    ):
         super().__init__(network, **kwargs)
         self.adapted_layers = adapted_layers
         self.adapted_layers = self.adapted_part.layer_names

@@ -1,5 +1,7 @@
 """CAVIA: adapt a few context values, and share every weight of the network."""
 
+from collections.abc import Sequence
+
 import keras
 import tensorflow as tf
 
@@ -50,11 +52,11 @@ class CAVIA(GradientLearner):
 
     def __init__(
         self,
-        network=None,
+        network: keras.Model | None = None,
         *,
-        context_size=5,
-        context_layers=None,
-        inner_learning_rate=1.0,
+        context_size: int = 5,
+        context_layers: Sequence | None = None,
+        inner_learning_rate: float = 1.0,
         **kwargs,
     ):
         super().__init__(network, inner_learning_rate=inner_learning_rate, **kwargs)

@@ -41,11 +41,11 @@ class Finetune(GradientLearner):
 
     def __init__(
         self,
-        network=None,
+        network: keras.Model | None = None,
         *,
-        inner_learning_rate=0.01,
-        evaluation_steps=10,
-        transductive=False,
+        inner_learning_rate: float = 0.01,
+        evaluation_steps: int = 10,
+        transductive: bool = False,
         **kwargs,
     ):
         super().__init__(

@@ -102,13 +102,13 @@ class ImplicitMAML(GradientLearner):
 
     def __init__(
         self,
-        network=None,
+        network: keras.Model | None = None,
         *,
-        regularization=2.0,
-        inner_learning_rate=0.05,
-        inner_steps=16,
-        cg_steps=5,
-        cg_damping=10.0,
+        regularization: float = 2.0,
+        inner_learning_rate: float = 0.05,
+        inner_steps: int = 16,
+        cg_steps: int = 5,
+        cg_damping: float = 10.0,
         **kwargs,
     ):
         super().__init__(

@@ -56,7 +56,14 @@ class LearnedLoss(GradientLearner):
         Few-Shot Learning", ICCV 2021, arXiv:2110.03909, section 3.2 and algorithm 1.
     """
 
-    def __init__(self, network=None, *, inner_learning_rate=0.01, inner_steps=5, **kwargs):
+    def __init__(
+        self,
+        network: keras.Model | None = None,
+        *,
+        inner_learning_rate: float = 0.01,
+        inner_steps: int = 5,
+        **kwargs,
+    ):
         check_integer("inner_steps", inner_steps, 1)
         super().__init__(
             network, inner_learning_rate=inner_learning_rate, inner_steps=inner_steps, **kwargs

@@ -72,13 +72,13 @@ class LSTMMetaLearner(GradientLearner):
 
     def __init__(
         self,
-        network=None,
+        network: keras.Model | None = None,
         *,
-        inner_learning_rate=0.01,
-        forget=0.999,
-        hidden=20,
-        inner_steps=5,
-        first_order=True,
+        inner_learning_rate: float = 0.01,
+        forget: float = 0.999,
+        hidden: int = 20,
+        inner_steps: int = 5,
+        first_order: bool = True,
         **kwargs,
     ):
         for name, value in (("inner_learning_rate", inner_learning_rate), ("forget", forget)):

@@ -74,16 +74,16 @@ class MAMLPlusPlus(GradientLearner):
 
     def __init__(
         self,
-        network=None,
+        network: keras.Model | None = None,
         *,
-        inner_learning_rate=0.1,
-        inner_steps=5,
-        per_step_rates=True,
-        multi_step_loss_steps=5000,
-        first_order_steps=0,
-        per_step_scales=True,
-        per_step_statistics=True,
-        evaluation_steps=None,
+        inner_learning_rate: float = 0.1,
+        inner_steps: int = 5,
+        per_step_rates: bool = True,
+        multi_step_loss_steps: int = 5000,
+        first_order_steps: int = 0,
+        per_step_scales: bool = True,
+        per_step_statistics: bool = True,
+        evaluation_steps: int | None = None,
         **kwargs,
     ):
         check_integer("inner_steps", inner_steps, 1)

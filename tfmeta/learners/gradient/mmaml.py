@@ -1,5 +1,7 @@
 """MMAML: a start that a network fits to each task, before the inner steps."""
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -57,11 +59,20 @@ class MMAML(GradientLearner):
         Modulation", NeurIPS 2019, arXiv:1910.13616, section 4 and algorithm 1.
     """
 
-    def __init__(self, network=None, *, encoder=None, representation=64, hidden=(64, 64), **kwargs):
+    def __init__(
+        self,
+        network: keras.Model | None = None,
+        *,
+        encoder: keras.Model | None = None,
+        representation: int = 64,
+        hidden: Sequence[int] = (64, 64),
+        **kwargs,
+    ):
         super().__init__(network, **kwargs)
         self.representation = check_integer("representation", representation, 1)
         self.hidden = check_widths(hidden)
-        if check_layer("encoder", encoder) is not None and not encoder.built:
+        check_layer("encoder", encoder)
+        if encoder is not None and not encoder.built:
             raise ValueError("Expected a built encoder. Received: one without weights. Call it.")
         self.encoder, self.encode, self.modulate = encoder, None, None
         self.adapted_part = ModulatedWeights()

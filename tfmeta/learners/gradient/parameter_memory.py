@@ -61,12 +61,12 @@ class ParameterMemory(GradientLearner):
 
     def __init__(
         self,
-        network=None,
+        network: keras.Model | None = None,
         *,
-        memory_size=16,
-        neighbours=1,
-        temperature=1.0,
-        write_rate=0.1,
+        memory_size: int = 16,
+        neighbours: int = 1,
+        temperature: float = 1.0,
+        write_rate: float = 0.1,
         **kwargs,
     ):
         check_integer("memory_size", memory_size, 1)

@@ -58,13 +58,13 @@ class PLATIPUS(ParticleLearner):
 
     def __init__(
         self,
-        network=None,
+        network: keras.Model | None = None,
         *,
-        particles=10,
-        deviation=0.1,
-        kl_weight=0.01,
-        noise=0.1,
-        seed=0,
+        particles: int = 10,
+        deviation: float = 0.1,
+        kl_weight: float = 0.01,
+        noise: float = 0.1,
+        seed: int = 0,
         **kwargs,
     ):
         particles = check_integer("particles", particles, 1)

@@ -59,12 +59,12 @@ class Reptile(GradientLearner):
 
     def __init__(
         self,
-        network=None,
+        network: keras.Model | None = None,
         *,
-        inner_learning_rate=0.02,
-        inner_steps=5,
-        inner_batch_size=None,
-        inner_beta_2=None,
+        inner_learning_rate: float = 0.02,
+        inner_steps: int = 5,
+        inner_batch_size: int | None = None,
+        inner_beta_2: float | None = None,
         **kwargs,
     ):
         super().__init__(

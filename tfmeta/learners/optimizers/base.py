@@ -1,11 +1,14 @@
 """The learner that trains update rules, and makes optimizers of them."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
 from tfmeta.arguments import check_flag
 from tfmeta.engine.checks import learner_checks
 from tfmeta.inner import RuleOptimizer
+from tfmeta.inner.rule import Rule
 from tfmeta.learners.gradient.adapted_part import AllWeights
 from tfmeta.learners.gradient.base import GradientLearner
 from tfmeta.learners.optimizers import arguments
@@ -74,17 +77,17 @@ class LearnedOptimizer(GradientLearner):
 
     def __init__(
         self,
-        network=None,
+        network: keras.Model | None = None,
         *,
-        rule=None,
-        inner_steps=20,
-        evaluation_steps=None,
-        unroll_length=None,
-        fewest_steps=None,
-        warm_start=0,
-        outer_gradient=None,
-        inner_batch_size=None,
-        draw_weights=True,
+        rule: Rule | None = None,
+        inner_steps: int = 20,
+        evaluation_steps: int | None = None,
+        unroll_length: int | None = None,
+        fewest_steps: int | None = None,
+        warm_start: int = 0,
+        outer_gradient: Any = None,
+        inner_batch_size: int | None = None,
+        draw_weights: bool = True,
         **kwargs,
     ):
         arguments.check_network(network)
@@ -176,7 +179,7 @@ class LearnedOptimizer(GradientLearner):
 
     # The optimizer.
 
-    def keras_optimizer(self, learning_rate=1.0, **kwargs):
+    def keras_optimizer(self, learning_rate: float = 1.0, **kwargs) -> keras.optimizers.Optimizer:
         """An optimizer of Keras that steps any model as the rule has learned to.
 
         It holds a copy: later training of this learner does not change it. Compile a model with it

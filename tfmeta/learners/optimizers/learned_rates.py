@@ -49,7 +49,7 @@ class LearnedSGD(_LearnedNumbers):
         ValueError: the rate is not > 0.
     """
 
-    def __init__(self, learning_rate=0.01, **kwargs):
+    def __init__(self, learning_rate: float = 0.01, **kwargs):
         super().__init__(**kwargs)
         self.learning_rate = check_number("learning_rate", learning_rate)
 
@@ -77,7 +77,7 @@ class LearnedMomentum(_LearnedNumbers):
         ValueError: an argument is out of its range.
     """
 
-    def __init__(self, learning_rate=0.01, momentum=0.9, **kwargs):
+    def __init__(self, learning_rate: float = 0.01, momentum: float = 0.9, **kwargs):
         super().__init__(**kwargs)
         self.learning_rate = check_number("learning_rate", learning_rate)
         self.momentum = _check_decay("momentum", momentum)
@@ -120,7 +120,14 @@ class LearnedAdam(_LearnedNumbers):
         ValueError: an argument is out of its range.
     """
 
-    def __init__(self, learning_rate=0.01, beta_1=0.9, beta_2=0.999, epsilon=1e-7, **kwargs):
+    def __init__(
+        self,
+        learning_rate: float = 0.01,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.learning_rate = check_number("learning_rate", learning_rate)
         self.beta_1, self.beta_2 = _check_decay("beta_1", beta_1), _check_decay("beta_2", beta_2)

@@ -1,5 +1,7 @@
 """An LSTM that steps each number of a network's weights by itself."""
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -42,7 +44,14 @@ class LSTMRule(Rule):
         and appendix A.
     """
 
-    def __init__(self, units=(20, 20), scale=0.1, log_and_sign=True, precision=10.0, **kwargs):
+    def __init__(
+        self,
+        units: Sequence[int] = (20, 20),
+        scale: float = 0.1,
+        log_and_sign: bool = True,
+        precision: float = 10.0,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         if not isinstance(units, tuple | list) or not units:
             raise ValueError(f"Expected units to be a tuple of widths. Received: {units!r}.")

@@ -1,6 +1,7 @@
 """A small network that steps each number of a network's weights, from nineteen features."""
 
 import itertools
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
@@ -43,7 +44,13 @@ class MLPRule(Rule):
         `MLPLOpt` of google/learned_optimization.
     """
 
-    def __init__(self, units=(32, 32), step_size=0.001, exponent=0.001, **kwargs):
+    def __init__(
+        self,
+        units: Sequence[int] = (32, 32),
+        step_size: float = 0.001,
+        exponent: float = 0.001,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         if not isinstance(units, tuple | list) or not units:
             raise ValueError(f"Expected units to be a tuple of widths. Received: {units!r}.")

@@ -36,7 +36,14 @@ class PolicyLearner(MetaModel):
     supports_masks = True
     gains_in_xla = False
 
-    def __init__(self, environment, network=None, *, discount=0.99, **kwargs):
+    def __init__(
+        self,
+        environment: Environment,
+        network: keras.Model | None = None,
+        *,
+        discount: float = 0.99,
+        **kwargs,
+    ):
         if not isinstance(environment, Environment):
             raise ValueError(
                 "Expected an environment, such as tfmeta.environments.bandits(). Received: "

@@ -1,0 +1,40 @@
+"""Every public function and constructor says by a hint what each of its arguments is."""
+
+import importlib
+import inspect
+import json
+import pathlib
+
+import pytest
+
+import tfmeta
+
+NAMES = json.loads((pathlib.Path(__file__).parent / "golden" / "public_names.json").read_text())
+FAMILIES = {"sinusoid", "line", "linear", "polynomial", "harmonic"}  # made by a decorator
+
+
+def missing(function, returns):
+    signature = inspect.signature(inspect.unwrap(function))
+    named = [
+        name
+        for name, parameter in signature.parameters.items()
+        if parameter.annotation is parameter.empty
+        and name not in ("self", "cls")
+        and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    ]
+    return named + ["return"] * (returns and signature.return_annotation is signature.empty)
+
+
+@pytest.mark.parametrize("module", NAMES)
+def test_public_names_have_hints(module):
+    values = importlib.import_module(module)
+    for name in set(NAMES[module]) - FAMILIES:
+        value = getattr(values, name)
+        if inspect.isfunction(value):
+            assert not missing(value, returns=True), f"{module}.{name}"
+        elif inspect.isclass(value) and "__init__" in value.__dict__:
+            assert not missing(value.__init__, returns=False), f"{module}.{name}"
+
+
+def test_the_hints_are_there_for_those_who_install_it():
+    assert (pathlib.Path(tfmeta.__file__).parent / "py.typed").exists()
