@@ -19,8 +19,11 @@ def test_every_file_of_the_package_is_packed():
     data = config["options.package_data"]
     for name in check_package.package_files():
         path = pathlib.Path(name)
-        assert (ROOT / path.parent / "__init__.py").exists(), f"{path.parent} is no package"
-        if path.suffix != ".py":
-            patterns = data.get(".".join(path.parent.parts), "").split(",")
-            found = any(fnmatch.fnmatch(path.name, p.strip()) for p in patterns)
+        package = next(p for p in path.parents if (ROOT / p / "__init__.py").exists())
+        if path.suffix == ".py":
+            assert package == path.parent, f"{path.parent} is no package"
+        else:
+            patterns = data.get(".".join(package.parts), "").split(",")
+            inside = str(path.relative_to(package))
+            found = any(fnmatch.fnmatch(inside, p.strip()) for p in patterns)
             assert found, f"Add {name} to [options.package_data] of setup.cfg"

@@ -1,14 +1,19 @@
 """A training run as a table of comma-separated values."""
 
 import keras
+import tensorflow as tf
 
 from tfmeta.callbacks.watch import Watch
+from tfmeta.hints import Path
 
 
 class CSVLogger(keras.callbacks.CSVLogger):
     """Keras's `CSVLogger` with the columns that `tfmeta.callbacks.TensorBoard` draws.
 
-        learner.fit(train, callbacks=[tfmeta.callbacks.CSVLogger("run.csv")])
+    ```python
+    log = tfmeta.callbacks.CSVLogger("run.csv")
+    learner.fit(episodes, epochs=20, steps_per_epoch=200, callbacks=[log])
+    ```
 
     Args:
         filename: the file to write.
@@ -19,7 +24,9 @@ class CSVLogger(keras.callbacks.CSVLogger):
         ValueError: an argument is out of its range; in `fit`, the model is no learner.
     """
 
-    def __init__(self, filename, *, episodes=None, every=1, **kwargs):
+    def __init__(
+        self, filename: Path, *, episodes: tf.data.Dataset | None = None, every: int = 1, **kwargs
+    ):
         super().__init__(filename, **kwargs)
         self._watch = Watch(episodes, every)
 

@@ -7,12 +7,16 @@ import tensorflow as tf
 
 from tfmeta.callbacks.watch import Watch, configuration
 from tfmeta.evaluation.images import as_picture, holds_pictures
+from tfmeta.hints import Path
 
 
 class TensorBoard(keras.callbacks.TensorBoard):
     """Keras's `TensorBoard`, which also shows how a learner adapts.
 
-        learner.fit(train, epochs=20, callbacks=[tfmeta.callbacks.TensorBoard("logs")])
+    ```python
+    board = tfmeta.callbacks.TensorBoard("logs")
+    learner.fit(episodes, epochs=20, steps_per_epoch=200, callbacks=[board])
+    ```
 
     and then `tensorboard --logdir logs`. What Keras writes, loss and metrics after adaptation and
     `_before` it, is there as usual. At the end of an epoch one episode is looked at, outside of
@@ -45,7 +49,15 @@ class TensorBoard(keras.callbacks.TensorBoard):
         ValueError: an argument is out of its range; in `fit`, the model is no learner.
     """
 
-    def __init__(self, log_dir="logs", *, episodes=None, every=1, write_graph=False, **kwargs):
+    def __init__(
+        self,
+        log_dir: Path = "logs",
+        *,
+        episodes: tf.data.Dataset | None = None,
+        every: int = 1,
+        write_graph: bool = False,
+        **kwargs,
+    ):
         try:
             importlib.import_module("tensorboard")
         except ImportError as error:

@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import threading
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -185,16 +186,16 @@ class Gymnasium(Environment):
 
 
 def gymnasium(
-    id,
-    parameters=None,
-    change=None,
+    id: str,
+    parameters: dict | None = None,
+    change: Callable | None = None,
     *,
-    horizon=None,
-    episodes=1,
-    vectorization_mode="sync",
-    vector_kwargs=None,
+    horizon: int | None = None,
+    episodes: int = 1,
+    vectorization_mode: str = "sync",
+    vector_kwargs: dict | None = None,
     **kwargs,
-):
+) -> Environment:
     """A family of any environment of Gymnasium: the same environment, changed for each task.
 
     ```python

@@ -1,11 +1,13 @@
 """Many agents live through episodes at once, in the graph."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer
-from tfmeta.environments.environment import Discrete
+from tfmeta.environments.environment import Discrete, Environment
+from tfmeta.hints import Nest
 from tfmeta.ops import random_numbers as rng
 
 _AWAY_FROM_TASKS = 2**61
@@ -36,7 +38,16 @@ class Trajectories(NamedTuple):
     extra: Any = ()
 
 
-def rollout(environment, policy, task, rows, carry=(), *, seed=0, episodes=1):
+def rollout(
+    environment: Environment,
+    policy: Callable,
+    task: Nest,
+    rows: tf.Tensor,
+    carry: Nest = (),
+    *,
+    seed: int = 0,
+    episodes: int = 1,
+) -> tuple[Trajectories, Nest]:
     """Let a policy act in environments, one a row, for whole episodes.
 
     An episode lasts `environment.horizon` steps, or until it is done; a row that is done waits,
@@ -89,7 +100,7 @@ def rollout(environment, policy, task, rows, carry=(), *, seed=0, episodes=1):
     with environment.readable_errors():
         (*lived, extra), (state, carry, *_) = _loop(live, start, steps)
         last = environment.observe(task, state)
-    return Trajectories(*lived, last, extra), carry
+    return Trajectories(*(*lived, last, extra)), carry
 
 
 def check_actions(environment, action):

@@ -2,7 +2,9 @@
 
 import contextlib
 import re
+from typing import Any
 
+from tfmeta.hints import Path
 from tfmeta.serving.exported import Exported, load
 from tfmeta.serving.http import Refused, Turns, body_of, listen, needs, say_errors
 from tfmeta.serving.limits import Limits
@@ -10,7 +12,9 @@ from tfmeta.serving.requests import parse
 from tfmeta.serving.tasks import Full, Tasks
 
 
-def application(exported, name="learner", limits=None):
+def application(
+    exported: Exported | Path, name: str = "learner", limits: Limits | None = None
+) -> Any:
     """A WSGI application that learns tasks and answers queries.
 
         GET    /v1/models/NAME                       is it there?
@@ -117,7 +121,13 @@ def _unknown(task):
     )
 
 
-def server(exported, host="127.0.0.1", port=8501, name="learner", limits=None):
+def server(
+    exported: Exported | Path,
+    host: str = "127.0.0.1",
+    port: int = 8501,
+    name: str = "learner",
+    limits: Limits | None = None,
+) -> Any:
     """A server of `application`, which listens already: `server(path).run()` answers until stopped.
 
     Args:

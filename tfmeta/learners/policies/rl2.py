@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer
+from tfmeta.environments.environment import Environment
 from tfmeta.learners.policies.actor_critic import ActorCritic
 
 
@@ -54,7 +55,15 @@ class RL2(ActorCritic):
         arXiv:1611.05763, equation 1.
     """
 
-    def __init__(self, environment, network=None, *, units=64, decay=0.3, **kwargs):
+    def __init__(
+        self,
+        environment: Environment,
+        network: keras.Model | None = None,
+        *,
+        units: int = 64,
+        decay: float = 0.3,
+        **kwargs,
+    ):
         super().__init__(environment, network, decay=decay, **kwargs)
         self.units = check_integer("units", units, 1)
         self.memory = keras.layers.GRUCell(self.units, name="memory")

@@ -1,10 +1,13 @@
 """VariBAD: a policy that acts on a belief of what the task is."""
 
+from collections.abc import Sequence
+
 import keras
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer
 from tfmeta.environments import Discrete
+from tfmeta.environments.environment import Environment
 from tfmeta.learners.context.base import check_widths
 from tfmeta.learners.gaussian import kl_divergence, log_likelihood
 from tfmeta.learners.policies.actor_critic import ActorCritic
@@ -66,15 +69,15 @@ class VariBAD(ActorCritic):
 
     def __init__(
         self,
-        environment,
-        network=None,
+        environment: Environment,
+        network: keras.Model | None = None,
         *,
-        units=64,
-        latent_size=5,
-        policy_hidden=(32,),
-        decoder_hidden=(64, 32),
-        draws=8,
-        decay=0.95,
+        units: int = 64,
+        latent_size: int = 5,
+        policy_hidden: Sequence[int] = (32,),
+        decoder_hidden: Sequence[int] = (64, 32),
+        draws: int = 8,
+        decay: float = 0.95,
         **kwargs,
     ):
         super().__init__(environment, network, decay=decay, **kwargs)
