@@ -7,23 +7,23 @@ from tfmeta.arguments import check_bounds, check_integer
 from tfmeta.ops import random_numbers as rng
 from tfmeta.reading import read_in_place, reader
 from tfmeta.stream import check_stream, of_classes, stream
-from tfmeta.types import Episode, Examples, check_class_dataset
+from tfmeta.types import ClassDataset, Episode, Examples, check_class_dataset
 
 _PADDING = -1  # in place of a row number
 
 
 def classification(
-    dataset,
-    ways=5,
-    shots=1,
-    queries=15,
-    meta_batch_size=4,
-    seed=0,
-    count=None,
+    dataset: ClassDataset,
+    ways: int | tuple[int, int] = 5,
+    shots: int | tuple[int, int] = 1,
+    queries: int = 15,
+    meta_batch_size: int = 4,
+    seed: int = 0,
+    count: int | None = None,
     *,
-    start=0,
-    step=1,
-):
+    start: int = 0,
+    step: int = 1,
+) -> tf.data.Dataset:
     """Endless or counted meta-batches of N-way K-shot classification episodes.
 
     Each episode draws classes without replacement, gives them the labels `0..ways-1` in

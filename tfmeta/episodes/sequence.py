@@ -7,12 +7,20 @@ from tfmeta.arguments import check_integer
 from tfmeta.ops import random_numbers as rng
 from tfmeta.reading import read_in_place, reader
 from tfmeta.stream import check_stream, of_classes, stream
-from tfmeta.types import Episode, Examples, check_class_dataset
+from tfmeta.types import ClassDataset, Episode, Examples, check_class_dataset
 
 
 def sequence(
-    dataset, ways=5, length=50, meta_batch_size=16, seed=0, count=None, *, start=0, step=1
-):
+    dataset: ClassDataset,
+    ways: int = 5,
+    length: int = 50,
+    meta_batch_size: int = 16,
+    seed: int = 0,
+    count: int | None = None,
+    *,
+    start: int = 0,
+    step: int = 1,
+) -> tf.data.Dataset:
     """Endless or counted meta-batches of sequences of classes in random order.
 
     Each sequence draws classes without replacement, and gives them the labels `0..ways-1` in random
