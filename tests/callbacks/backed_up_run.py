@@ -1,6 +1,6 @@
 """Run by `test_backup.py`: runs of one learner that are killed and started again, in one process.
 
-Arguments: a folder, "dense" or "conv", the number of kills. Prints a line of JSON for each run.
+Arguments: a folder, "dense", "conv" or "policy", the number of kills. Prints a line of JSON a run.
 TensorFlow is imported once, and each run is a fork of this process: it has not started yet here.
 """
 
@@ -24,11 +24,16 @@ import tfmeta
 
 FOLDER, KIND, KILLS = pathlib.Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 EPOCHS, STEPS_PER_EPOCH = 20, 7
+POLE = tfmeta.environments.cartpole(horizon=6)
 SAVE_FREQ = 3  # neither divides an epoch nor is divided by it
 
 
 def learner():
     keras.utils.set_random_seed(0)
+    if KIND == "policy":
+        made = tfmeta.learners.RL2(POLE, units=8)
+        made.compile(keras.optimizers.Adam(0.01))
+        return made
     dropout = keras.layers.Dropout(0.2, seed=3)
     if KIND == "dense":
         layers = [keras.Input((1,)), keras.layers.Dense(8, "relu"), dropout, keras.layers.Dense(1)]
@@ -46,6 +51,8 @@ def learner():
 
 
 def episodes():
+    if KIND == "policy":
+        return POLE.tasks(meta_batch_size=2, seed=5)
     if KIND == "dense":
         return tfmeta.episodes.sinusoid(meta_batch_size=2, seed=5)
     random_numbers = np.random.default_rng(0)

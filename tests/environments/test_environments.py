@@ -17,6 +17,7 @@ FAMILIES = {
     "point_navigation": environments.point_navigation(horizon=5),
     "grid_navigation": environments.grid_navigation(horizon=6, episodes=2),
     "mazes": environments.mazes(size=3, horizon=6, episodes=2),
+    "cartpole": environments.cartpole(horizon=12, episodes=2),
     "gymnasium": environments.gymnasium("Pendulum-v1", horizon=5, episodes=2),
 }
 EACH = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES.keys())
@@ -224,6 +225,8 @@ def test_walls_of_a_maze_hold_and_its_goal_ends_an_episode():
             "Expected size to be an integer",
         ),
         (lambda: environments.mazes(episodes=0), "Expected episodes"),
+        (lambda: environments.cartpole(length=(1.0, 0.5)), r"Expected length to be \(low, high\)"),
+        (lambda: environments.cartpole(masspole=0.1), "Expected masspole to be"),
     ],
 )
 def test_bad_arguments(make, message):

@@ -71,6 +71,26 @@ def test_against_a_loop_over_gymnasiums_own(id):
         assert family.actions == Box(1, -2.0, 2.0)
 
 
+def test_the_cartpole_in_the_graph_is_gymnasiums():
+    ours, theirs = environments.cartpole(horizon=60), environments.gymnasium("CartPole-v1")
+    task = ours.parameters(tf.range(4), seed=3)
+    tf.nest.map_structure(np.testing.assert_array_equal, task, theirs.parameters(range(4), seed=3))
+    lived = live(ours, task)
+    observations, actions, rewards, mask, done = map(np.array, lived[:5])
+    assert 0.04 < np.abs(observations[0]).max() <= 0.05
+    raw = gymnasium.make("CartPole-v1").unwrapped
+    for row in range(4):
+        environment = theirs.change(raw, {name: float(v[row]) for name, v in task.items()})
+        environment.reset()
+        environment.state = observations[0, row].astype("float64")
+        for t in range(int(mask[:, row].sum())):
+            seen, reward, fallen, _, _ = environment.step(int(actions[t, row]))
+            assert (rewards[t, row], done[t, row]) == (reward, fallen)
+            after = observations[t + 1, row]  # of a pole that has fallen, too: it waits there
+            np.testing.assert_allclose(after, seen, rtol=1e-3, atol=1e-4)
+    assert done.sum() == 4
+
+
 def test_ends_and_time_limits_are_told_apart():
     # Over at step 2; cut off at step 3 by itself; neither: the time limit; both at once.
     lived = scripted([2, 0, 0, 1], [0, 3, 0, 1], episodes=2)

@@ -43,3 +43,22 @@ def test_advantages():
     )
     errors[-1] += 0.9 * np.array([1.0, 2.0, 3.0])
     np.testing.assert_allclose(ahead, errors, rtol=1e-9)
+
+
+def test_a_time_limit_has_a_value_and_an_end_has_none():
+    """Two episodes: the first is over after step 3, the second is cut off after step 7."""
+    ends = np.where(np.arange(7)[:, None] == 2, 0.0, 1.0) * np.ones((7, 3))
+    last = np.array([1.0, 2.0, 3.0])
+    found = advantages(
+        *map(tf.constant, (REWARDS, VALUES)), tf.constant(0.9 * ends), 0.8, tf.constant(last)
+    )
+    expected = np.zeros_like(REWARDS)
+    for row in range(3):
+        for begin, end, after in ((0, 3, 0.0), (3, 7, last[row])):
+            values = [*VALUES[begin:end, row], after]
+            for t in range(end - begin):
+                for later in range(t, end - begin):
+                    reward = REWARDS[begin + later, row]
+                    error = reward + 0.9 * values[later + 1] - values[later]
+                    expected[begin + t, row] += (0.9 * 0.8) ** (later - t) * error
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)

@@ -1,6 +1,7 @@
 """Families of environments, one a task, to meta-learn policies in."""
 
 from tfmeta.environments.bandits import bandits
+from tfmeta.environments.cartpole import cartpole
 from tfmeta.environments.environment import Box, Discrete, Environment
 from tfmeta.environments.grid_navigation import grid_navigation
 from tfmeta.environments.gymnasium import gymnasium
@@ -15,6 +16,7 @@ __all__ = [
     "Environment",
     "Trajectories",
     "bandits",
+    "cartpole",
     "grid_navigation",
     "gymnasium",
     "mazes",
