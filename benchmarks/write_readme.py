@@ -13,6 +13,7 @@ import pathlib
 from benchmarks import (
     accuracy_report,
     completion,
+    environments_speed,
     in_context,
     learners,
     reproduce,
@@ -45,6 +46,7 @@ def tables():
     found["learners"] = learners.table(figures("learners"))
     found["optimizers"] = optimizers_table(figures("optimizers"))
     found["episodes"] = episodes_table(figures("episodes"))
+    found["environments"] = environments_speed.table(figures("environments_speed"))
     found["reproduce"] = reproduce_report.table(reproduce.ROWS, figures("reproduce"))
     found["completion"] = completion.table(figures("completion"))
     found["in context"] = in_context.table(figures("in_context"))

@@ -71,7 +71,7 @@ def test_tasks_are_a_stream_by_seed_and_number(family):
 
 
 @EACH
-def test_a_rollout_is_the_same_in_the_graph_and_by_its_numbers(family):
+def test_a_rollout_is_the_same_in_the_graph_and_by_its_numbers(family, caplog):
     task, lived = live(family)
     steps = 2 * family.horizon
     assert lived.observations.shape == (steps, 6, family.observation_size)
@@ -79,6 +79,7 @@ def test_a_rollout_is_the_same_in_the_graph_and_by_its_numbers(family):
     np.testing.assert_array_equal(np.where(lived.first[:, 0])[0], [0, family.horizon])
     assert not np.any(np.array(lived.rewards)[np.array(lived.mask) == 0])
     compiled = tf.function(lambda: live(family)[1])()
+    assert "AutoGraph" not in caplog.text  # it warns of what it cannot read
     for a, b in zip(tf.nest.flatten(lived), tf.nest.flatten(compiled), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
     # A row is the same whatever rows are beside it, and another with another seed.

@@ -127,6 +127,24 @@ def test_it_is_the_same_by_seed_and_number():
     np.testing.assert_array_equal(again.observations, whole.observations)
 
 
+def test_rollouts_in_one_graph_do_not_meet():
+    """TensorFlow runs them in any order, and side by side."""
+    family = environments.gymnasium(ID, {"ends": (8.0, 9.0)}, horizon=6)
+    task = family.parameters(tf.range(3))
+
+    def blind(observation, carry, experience, bits):  # nothing that it does waits for a step
+        return tf.zeros(tf.shape(bits)[1:], tf.int32), carry, ()
+
+    def one(seed):
+        numbers = tf.range(3, dtype=tf.int64)
+        return rollout(family, blind, task, numbers, seed=seed, episodes=2)[0].observations
+
+    together = tf.function(lambda: [one(seed) for seed in range(3)])()
+    for seed, found in enumerate(together):
+        np.testing.assert_array_equal(found[..., 1], np.tile(np.arange(6.0), (3, 2)).T)
+        np.testing.assert_array_equal(found, one(seed))
+
+
 @keras.saving.register_keras_serializable("tests")
 def windy(env, task):
     wrapper = gymnasium.wrappers.TransformAction

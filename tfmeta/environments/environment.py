@@ -113,6 +113,7 @@ class Environment:
 
         It is the end of the episode, whose last state has still a value.
         """
+        return None
 
     def readable_errors(self):
         """A context in which what went wrong on the host is raised as it was, not by TensorFlow."""

@@ -16,7 +16,7 @@ from tfmeta.environments.gymnasium_families import ready_made
 from tfmeta.ops import random_numbers as rng
 
 _MODES = ("sync", "async")
-_KEPT = 3  # vector environments, each of its own number of rows
+_KEPT = 8  # vector environments that wait for a rollout, or are in one that was broken off
 
 
 @keras.saving.register_keras_serializable("tfmeta")
@@ -49,8 +49,9 @@ class Gymnasium(Environment):
         self.episodes = check_integer("episodes", episodes, 1)
         self.vectorization_mode = vectorization_mode
         self.vector_kwargs, self.kwargs = dict(vector_kwargs or {}), dict(kwargs or {})
-        self._rows, self._lock, self._fault = collections.OrderedDict(), threading.Lock(), None
-        self._sessions = 0
+        # By the number of an episode, and by the number of rows.
+        self._living, self._waiting = {}, collections.deque()
+        self._lock, self._fault, self._begun = threading.Lock(), None, 0
         self.horizon = None if horizon is None else check_integer("horizon", horizon, 1)
         self._look_at_one()
 
@@ -82,29 +83,27 @@ class Gymnasium(Environment):
             "observation": tf.zeros([rows, self.observation_size]),
             "cut": tf.zeros([rows], tf.bool),
             "seed": tf.cast(bits[0], tf.int64),
-            "session": tf.zeros([rows], tf.int64),
+            "episode": tf.zeros([rows], tf.int64),
         }
 
     def begin(self, task, state):
         values = [task[name] for name in self.varied]
-        seen, session = tf.numpy_function(
-            self._begin, [state["seed"], *values], [tf.float32, tf.int64]
-        )
-        session.set_shape([])
-        seen.set_shape(state["observation"].shape)
-        return state | {"observation": seen, "session": 0 * state["session"] + session}
+        kinds = [tf.float32, tf.int64]
+        seen, episode = tf.numpy_function(self._begin, [state["seed"], *values], kinds)
+        return state | _shaped(state, observation=seen, episode=episode)
 
     def observe(self, task, state):
         return state["observation"]
 
     def step(self, task, state, action, bits):
-        seen, reward, done, cut = tf.numpy_function(
-            self._step, [state["session"], action], [tf.float32, tf.float32, tf.bool, tf.bool]
+        # The number of the episode goes through each step: it holds them in their order.
+        kinds = [tf.float32, tf.int64, tf.bool, tf.float32, tf.bool]
+        seen, episode, cut, reward, done = tf.numpy_function(
+            self._step, [state["episode"], action], kinds
         )
-        seen.set_shape(state["observation"].shape)
-        for tensor in (reward, done, cut):
-            tensor.set_shape(action.shape[:1])
-        return state | {"observation": seen, "cut": cut}, reward, done
+        reward.set_shape(action.shape[:1])
+        done.set_shape(action.shape[:1])
+        return state | _shaped(state, observation=seen, episode=episode, cut=cut), reward, done
 
     def cut_off(self, task, state):
         return state["cut"]
@@ -122,32 +121,31 @@ class Gymnasium(Environment):
 
     def close(self):
         """End the environments, and their worker processes; the next rollout makes new ones."""
-        while self._rows:
-            self._rows.popitem()[1].close()
+        for rows in [*self._living.values(), *self._waiting]:
+            rows.close()
+        self._living.clear()
+        self._waiting.clear()
 
     def _begin(self, seeds, *values):
         pairs = list(zip(self.varied, values, strict=True))
         tasks = [{name: float(v[row]) for name, v in pairs} for row in range(len(seeds))]
 
         def begin():
-            rows = self._of(len(seeds))
-            self._sessions += 1
-            rows.session = np.int64(self._sessions)
+            rows = self._take(len(seeds))
+            self._begun += 1
+            self._living[self._begun] = rows
             seen = rows.begin(tasks, [int(s) for s in seeds])
-            return seen, rows.session
+            return seen, np.full(len(seeds), self._begun)
 
         return self._on_host(begin)
 
-    def _step(self, session, actions):
+    def _step(self, episode, actions):
         def step():
-            rows = self._rows.get(len(session))
-            if rows is None or rows.session != session[0]:
-                raise RuntimeError(
-                    f"Expected one rollout at a time of {self.id} with {len(session)} rows. "
-                    "Received: a step of one after another has begun. Make a family for each."
-                )
+            rows = self._living[episode[0]]
             seen, reward, done, cut = rows.step(actions)
-            return seen, reward, done, cut & ~done
+            if rows.steps == self.horizon:  # a rollout goes no further
+                self._waiting.append(self._living.pop(episode[0]))
+            return seen, episode, cut & ~done, reward, done
 
         return self._on_host(step)
 
@@ -161,16 +159,18 @@ class Gymnasium(Environment):
                 self.close()
                 raise
 
-    def _of(self, count):
-        """The environments for so many rows."""
+    def _take(self, count):
+        """Environments for so many rows that no other rollout lives in: TensorFlow may run two."""
         from tfmeta.environments.gymnasium_rows import Rows
 
-        if count not in self._rows:
-            while len(self._rows) >= _KEPT:
-                self._rows.popitem(last=False)[1].close()
-            self._rows[count] = Rows(self, count)
-        self._rows.move_to_end(count)
-        return self._rows[count]
+        for rows in self._waiting:
+            if rows.count == count:
+                self._waiting.remove(rows)
+                return rows
+        while len(self._living) + len(self._waiting) >= _KEPT:
+            old = self._waiting.popleft() if self._waiting else self._living.pop(min(self._living))
+            old.close()
+        return Rows(self, count)
 
     def _look_at_one(self):
         """Make one, in the first task: what it observes, what it takes, and whether it can be."""
@@ -256,6 +256,13 @@ def gymnasium(
     return Gymnasium(
         id, parameters, change, horizon, episodes, vectorization_mode, vector_kwargs, kwargs
     )
+
+
+def _shaped(state, **values):
+    """Values from the host in the shapes of those that a state had."""
+    for name, value in values.items():
+        value.set_shape(state[name].shape)
+    return values
 
 
 def _is_range(values):

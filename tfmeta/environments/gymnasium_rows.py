@@ -138,7 +138,7 @@ class Rows:
     """
 
     def __init__(self, family, count):
-        self.id, self.session = family.id, 0
+        self.id, self.count = family.id, count
         self.vector = gymnasium.make_vec(
             family.id,
             num_envs=count,
