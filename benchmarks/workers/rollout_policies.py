@@ -1,5 +1,6 @@
 """The policies of `benchmarks.environments_speed`, in NumPy, and how its workers answer."""
 
+import itertools
 import json
 import sys
 import time
@@ -17,12 +18,12 @@ def point_weights():
     sizes = [2, 100, 100, 2]
     return [
         ((rng.standard_normal(s) / np.sqrt(s[0])).astype("float32"), np.zeros(s[1], "float32"))
-        for s in zip(sizes, sizes[1:], strict=False)
+        for s in itertools.pairwise(sizes)
     ]
 
 
 def cartpole_weights():
-    """A network 4-32-2 with tanh that holds the pole: its last unit leans to where the pole does."""
+    """A network 4-32-2 with tanh that holds the pole: its last unit leans where the pole does."""
     rng = np.random.default_rng(0)
     hidden = rng.standard_normal((4, 32)).astype("float32")
     hidden[:, -1] = [0.05, 0.1, 1.0, 0.3]

@@ -75,8 +75,12 @@ def _check_range(name, values):
 
 
 def cartpole(
-    length=(0.25, 1.5), masspole=(0.05, 0.5), force_mag=(5.0, 15.0), horizon=500, episodes=1
-):
+    length: tuple[float, float] = (0.25, 1.5),
+    masspole: tuple[float, float] = (0.05, 0.5),
+    force_mag: tuple[float, float] = (5.0, 15.0),
+    horizon: int = 500,
+    episodes: int = 1,
+) -> Environment:
     """CartPole, whose pole and motor differ from task to task, in the graph.
 
     A cart is pushed to the left or to the right, and the reward is 1 for each step until the pole
