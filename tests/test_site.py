@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -27,3 +28,7 @@ def test_the_site_builds_without_a_warning_or_a_broken_link(tmp_path):
     assert "Expected" in (tmp_path / "CONTRIBUTING.html").read_text(encoding="utf-8")
     assert (tmp_path / "tutorials" / "01_quickstart.html").exists()
     assert (tmp_path / "search" / "search_index.js").exists()  # found without a server
+    start = (tmp_path / "index.html").read_text(encoding="utf-8")
+    scripts = re.findall(r'<script src="([^"]+)"', start)
+    assert "javascripts/iframe-worker.js" in scripts, "or search fails in a page from a folder"
+    assert not [s for s in scripts if "//" in s], "nothing is asked of another machine"

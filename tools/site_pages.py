@@ -96,7 +96,7 @@ def tutorial(path):
             parts.append(f"```python\n{body.strip()}\n```")
     picture = ROOT / "docs" / "pictures" / f"{path.stem}.png"
     if picture.exists():
-        parts.append(f"![What the script draws](../docs/pictures/{picture.name})")
+        parts.append(f"![What the script draws](../pictures/{picture.name})")
     return "\n\n".join(parts) + "\n"
 
 

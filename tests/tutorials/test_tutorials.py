@@ -46,6 +46,8 @@ def options_for(tutorial):
     if tutorial.stem == "14_serve":
         pytest.importorskip("flask")
         pytest.importorskip("waitress")
+    if tutorial.stem == "15_reptile_keras_io":
+        return ["--data", "glyphs"]
     if tutorial.stem in ("07_text", "08_speech"):
         return ["--shots", "1"]
     if tutorial.stem != "03_omniglot":
