@@ -1,6 +1,7 @@
 """What every stream of episodes has in common: its numbering, its batches, its checks."""
 
 import math
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -42,9 +43,22 @@ def stream(draw, build=None, *, meta_batch_size, count, start, step):
     return prefetched(dataset)
 
 
-def of_classes(episodes, dataset):
-    """`episodes`, on which it is noted that their classes are those of a `ClassDataset`."""
-    episodes.tfmeta_classes = dataset
+class Classes(NamedTuple):
+    """Where the classes of episodes come from.
+
+    Attributes:
+        dataset: `ClassDataset`.
+        drawn: function of a number of episodes to the class of each label of the first ones, an
+            int array `[episodes, ways]`, -1 where there is no such label; None if it is not known.
+    """
+
+    dataset: Any
+    drawn: Any = None
+
+
+def of_classes(episodes, dataset, drawn=None):
+    """`episodes`, a pipeline, with a note on it of the `Classes` that they are of."""
+    episodes.tfmeta_classes = Classes(dataset, drawn)
     return episodes
 
 

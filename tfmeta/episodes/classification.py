@@ -79,12 +79,18 @@ def classification(
     ways, shots = check_bounds("ways", ways, 2), check_bounds("shots", shots, 1)
     queries = check_integer("queries", queries, 1)
     _check_dataset(dataset, ways, shots, queries)
+    draw = _row_sampler(dataset, ways, shots, queries, seed)
+
+    def classes_of(episodes):
+        rows = draw(start + step * tf.range(episodes, dtype=tf.int64))[1].numpy()[:, ::queries]
+        return np.where(rows == _PADDING, -1, dataset.class_ids[rows])
+
     episodes = stream(
-        _row_sampler(dataset, ways, shots, queries, seed),
+        draw,
         _episode_builder(dataset, ways, shots, queries),
         **numbering,
     )
-    return of_classes(read_in_place(episodes), dataset)
+    return of_classes(read_in_place(episodes), dataset, classes_of)
 
 
 def _row_sampler(dataset, ways, shots, queries, seed):

@@ -3,10 +3,13 @@
 from tfmeta.evaluation.active import active_curve
 from tfmeta.evaluation.calibration import Coverage, NegativeLogLikelihood
 from tfmeta.evaluation.comparison import Comparison, compare
+from tfmeta.evaluation.diagnose import diagnose
+from tfmeta.evaluation.diagnosis import Diagnosis
 from tfmeta.evaluation.exact_gp import ExactGP
 from tfmeta.evaluation.function_plots import plot_functions
 from tfmeta.evaluation.gate_plots import plot_gates
 from tfmeta.evaluation.likelihood import score_likelihood
+from tfmeta.evaluation.parts import score_classes, score_shots
 from tfmeta.evaluation.plots import plot_curve, plot_episode
 from tfmeta.evaluation.rejection import score_rejection
 from tfmeta.evaluation.reliability import (
@@ -23,12 +26,14 @@ from tfmeta.evaluation.zero_shot import score_zero_shot
 __all__ = [
     "Comparison",
     "Coverage",
+    "Diagnosis",
     "EvaluationReport",
     "ExactGP",
     "ExpectedCalibrationError",
     "NegativeLogLikelihood",
     "active_curve",
     "compare",
+    "diagnose",
     "evaluate_episodes",
     "evaluate_returns",
     "plot_curve",
@@ -36,10 +41,12 @@ __all__ = [
     "plot_functions",
     "plot_gates",
     "plot_reliability",
+    "score_classes",
     "score_curve",
     "score_likelihood",
     "score_rejection",
     "score_reliability",
     "score_sequence",
+    "score_shots",
     "score_zero_shot",
 ]

@@ -35,6 +35,9 @@ class EvaluationReport:
         transductive: bool.
         mean: float, mean over the episodes.
         interval: float, half width of the 95 % interval; nan for a single episode.
+        calibration: what `score_reliability` returns, set by you for the pages; None.
+        by_shots, by_class: dicts to an `EvaluationReport` from a number of shots, or from the name
+            of a class, which `score_shots` and `score_classes` return; set by you; empty.
 
     Raises:
         ValueError: `scores` is empty or has another number of axes.
@@ -45,6 +48,9 @@ class EvaluationReport:
         self.score_name, self.transductive = score_name, bool(transductive)
         mean, interval = _mean_and_interval(self.scores)
         self.mean, self.interval = float(mean), float(interval)
+        self.calibration: Any = None
+        self.by_shots: dict[int, EvaluationReport] = {}
+        self.by_class: dict[str, EvaluationReport] = {}
 
     def difference(self, other: "EvaluationReport") -> "EvaluationReport":
         """Paired difference `self - other`, for two learners scored on the same episodes.
@@ -111,7 +117,7 @@ class EvaluationReport:
         return order[: check_integer("count", count, 1)].tolist()
 
     def to_json(self, path: Path | None = None) -> str:
-        """JSON text: mean, both intervals, and the score of every episode.
+        """JSON text: mean, both intervals, the score of every episode, and what was set besides.
 
         Args:
             path: file to write as well.
@@ -119,11 +125,11 @@ class EvaluationReport:
         return _written(report_pages.to_json(self), path)
 
     def to_markdown(self, path: Path | None = None) -> str:
-        """A table in Markdown: mean, both intervals, the hardest episodes."""
+        """Tables in Markdown: mean, both intervals, the hardest episodes, what was set besides."""
         return _written(report_pages.to_markdown(self), path)
 
     def to_html(self, path: Path | None = None, title: str = "Evaluation") -> str:
-        """One self-contained page, its picture inside: what `to_markdown` says, and a histogram.
+        """One self-contained page: what `to_markdown` says, and pictures of the same, inside.
 
         Args:
             path: file to write as well.

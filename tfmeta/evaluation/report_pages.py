@@ -37,6 +37,16 @@ def to_json(report):
         "scores": report.scores.tolist(),
         "tfmeta": __version__,
     }
+    if report.calibration is not None:
+        values["calibration"] = {
+            "expected_calibration_error": report.calibration.error,
+            "interval": report.calibration.interval,
+            **{k: _numbers(getattr(report.calibration, k)) for k in ("share", *_OF_BINS)},
+        }
+    for name in ("by_shots", "by_class"):
+        parts = getattr(report, name)
+        if parts:
+            values[name] = {str(key): _numbers([r.mean, r.interval]) for key, r in parts.items()}
     return json.dumps(values, indent=1)
 
 
@@ -59,22 +69,45 @@ def rows(report):
     ]
 
 
+_OF_BINS = ("confidence", "accuracy")
+
+
+def _numbers(values):
+    """A list for JSON, which knows no nan."""
+    return [None if np.isnan(value) else float(value) for value in values]
+
+
+def tables(report):
+    """All that a page says, a dict from a caption to pairs of words."""
+    found = {"Scores of an evaluation": rows(report)}
+    if report.calibration is not None:
+        words = str(report.calibration)
+        found["Calibration"] = [("how sure, and how often right", words)]
+    for caption, parts in (("By shots", report.by_shots), ("By class", report.by_class)):
+        if parts:
+            found[caption] = [(str(key), _with_count(part)) for key, part in parts.items()]
+    return found
+
+
+def _with_count(report):
+    score = shown(report.mean, report.interval, report.score_name)
+    return f"{score}, {len(report.scores)} episodes"
+
+
 def to_markdown(report):
-    """The report as a table in Markdown."""
-    lines = [f"| {report.score_name} | |", "|---|---|"]
-    return "\n".join(lines + [f"| {name} | {value} |" for name, value in rows(report)]) + "\n"
+    """The report as tables in Markdown."""
+    parts = []
+    for caption, pairs in tables(report).items():
+        name = report.score_name if not parts else caption
+        lines = [f"| {name} | |", "|---|---|", *(f"| {n} | {v} |" for n, v in pairs)]
+        parts.append("\n".join(lines) + "\n")
+    return "\n".join(parts)
 
 
 def to_html(report, title):
-    """The report as one page, with its picture inside."""
-    cells = "\n".join(
-        f'<tr><th scope="row">{html.escape(n)}</th><td>{html.escape(v)}</td></tr>'
-        for n, v in rows(report)
-    )
-    buffer = io.BytesIO()
-    histogram(report).savefig(buffer, format="png", dpi=110)
-    picture = base64.b64encode(buffer.getvalue()).decode()
-    says = html.escape(f"Histogram of {report.score_name} over {len(report.scores)} episodes")
+    """The report as one page, with its pictures inside."""
+    parts = "\n".join(_table(caption, pairs) for caption, pairs in tables(report).items())
+    pictures = "\n".join(_picture(figure, says) for figure, says in _figures(report))
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -87,16 +120,40 @@ def to_html(report, title):
 <main>
 <h1>{html.escape(title)}</h1>
 <p>{html.escape(str(report))}</p>
-<div class="scroll" tabindex="0" role="region" aria-label="Figures">
-<table><caption>Scores of an evaluation</caption>
-{cells}
-</table></div>
-<img alt="{says}" src="data:image/png;base64,{picture}">
+{parts}
+{pictures}
 <p><small>tfmeta {__version__}</small></p>
 </main>
 </body>
 </html>
 """
+
+
+def _table(caption, pairs):
+    cells = "\n".join(
+        f'<tr><th scope="row">{html.escape(n)}</th><td>{html.escape(v)}</td></tr>' for n, v in pairs
+    )
+    caption = html.escape(caption)
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{caption}">\n'
+        f"<table><caption>{caption}</caption>\n{cells}\n</table></div>"
+    )
+
+
+def _picture(figure, says):
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    picture = base64.b64encode(buffer.getvalue()).decode()
+    return f'<img alt="{html.escape(says)}" src="data:image/png;base64,{picture}">'
+
+
+def _figures(report):
+    """Pairs of a figure and what it shows, in words."""
+    yield histogram(report), f"Histogram of {report.score_name} over {len(report.scores)} episodes"
+    if report.calibration is not None:
+        from tfmeta.evaluation.reliability import plot_reliability
+
+        yield plot_reliability(report.calibration), "Accuracy against confidence"
 
 
 def histogram(report):

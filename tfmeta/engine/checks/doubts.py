@@ -178,7 +178,7 @@ def classes_of(episodes):
     if not isinstance(episodes, tf.data.Dataset):
         return None
     found = (getattr(source, "tfmeta_classes", None) for source in private.sources(episodes))
-    return next((classes for classes in found if classes is not None), None)
+    return next((classes.dataset for classes in found if classes is not None), None)
 
 
 def _outer_steps(learner):
