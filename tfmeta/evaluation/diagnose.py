@@ -21,7 +21,7 @@ from tfmeta.learners.gradient.inner_loop import OnlyThese, adaptation_path
 _ALIGNED = 16  # tasks whose outer gradients are compared
 
 
-def diagnose(learner, episodes, count=100):
+def diagnose(learner: MetaModel, episodes: tf.data.Dataset, count: int = 100) -> Diagnosis:
     """Is it meta-learning, feature reuse, or memory? Measured on new tasks, and said in words.
 
     Scores, of the same episodes:

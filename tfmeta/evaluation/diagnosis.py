@@ -1,9 +1,13 @@
 """What `diagnose` has found, in words and as a figure."""
 
+import functools
+
 import numpy as np
 
 from tfmeta.evaluation.plots import COLORS, figure_class, saved
+from tfmeta.evaluation.report import EvaluationReport
 from tfmeta.evaluation.score_words import is_higher_better, is_percent, shown
+from tfmeta.hints import Figure, Path
 
 FEW, MOST = 0.2, 0.8  # shares below and above which a verdict is clear
 
@@ -41,12 +45,12 @@ class Diagnosis:
         self.verdict = self._verdict()
         self.sentences = [words for words in self._sentences() if words]
 
-    def gain(self, name, over):
+    def gain(self, name: str, over: str) -> EvaluationReport:
         """By how much a score is better than another one, an `EvaluationReport` of differences."""
         better, other = self.scores[name], self.scores[over]
         return better.difference(other) if self._sign > 0 else other.difference(better)
 
-    def share(self, name, start, end="adapted"):
+    def share(self, name: str, start: str, end: str = "adapted") -> float:
         """The share of the way from one score to another at which `name` stands: 0 to 1, or nan."""
         whole = self.gain(end, start).mean
         return self.gain(name, start).mean / whole if whole > 0 else np.nan
@@ -161,7 +165,7 @@ class Diagnosis:
         )
         return f"Outer gradients of two tasks: cosine {mean:.2f} ± {interval:.2f}; {says}."
 
-    def plot(self, path=None, title="What the learner relies on"):
+    def plot(self, path: Path | None = None, title: str = "What the learner relies on") -> Figure:
         """Draw the scores, the similarity of layers, and the scores by shots and ways.
 
         Args:
@@ -177,7 +181,7 @@ class Diagnosis:
         sizes = {"shots": self.by_shots, "ways": self.by_ways}
         panels = [self._draw_scores]
         panels += [self._draw_layers] if self.similarity else []
-        panels += [lambda a, k=k: self._draw_sizes(a, k, sizes[k]) for k in sizes if sizes[k]]
+        panels += [functools.partial(self._draw_sizes, *pair) for pair in sizes.items() if pair[1]]
         figure = figure_class()(figsize=(4.6 * len(panels), 3.6), layout="constrained")
         for axes, draw in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
             draw(axes)
@@ -207,7 +211,7 @@ class Diagnosis:
         axes.set_xticks(range(len(mean)), list(self.similarity), rotation=30, ha="right")
         axes.set(ylabel="CKA before and after", ylim=(0, 1.05))
 
-    def _draw_sizes(self, axes, kind, reports):
+    def _draw_sizes(self, kind, reports, axes):
         mean, interval = self._scaled([*reports.values(), self.scores["adapted"]])
         places = range(len(mean))
         axes.errorbar(places, mean, interval, fmt="s-", color=COLORS[2], capsize=3)

@@ -1,16 +1,27 @@
 """Scores by class and by number of shots, for the pages of a report."""
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer
 from tfmeta.backend.private import sources
+from tfmeta.engine.meta_model import MetaModel
 from tfmeta.evaluation.report import EvaluationReport
 from tfmeta.evaluation.scoring import evaluate_episodes, is_transductive, score_all
 from tfmeta.inputs import as_inputs
 
 
-def score_shots(learner, episodes, shots=(1, 5), count=600, *, score=None, verbose=1):
+def score_shots(
+    learner: MetaModel,
+    episodes: tf.data.Dataset,
+    shots: Sequence[int] = (1, 5),
+    count: int = 600,
+    *,
+    score: Callable | None = None,
+    verbose: int = 1,
+) -> dict[int, EvaluationReport]:
     """Scores with the first few support examples of each class, of the same episodes.
 
     Args:
@@ -34,11 +45,11 @@ def score_shots(learner, episodes, shots=(1, 5), count=600, *, score=None, verbo
             f"Expected shots of at most {y.shape[1] // ways}, as the episodes have. "
             f"Received: shots={tuple(shots)}."
         )
-    options = {"score": score, "verbose": verbose}
-    return {
-        n: evaluate_episodes(learner, episodes.map(_with_shots(n, ways)), count, **options)
-        for n in numbers
-    }
+    found = {}
+    for n in numbers:
+        few = episodes.map(_with_shots(n, ways))
+        found[n] = evaluate_episodes(learner, few, count, score=score, verbose=verbose)
+    return found
 
 
 def _with_shots(number, ways):
@@ -52,7 +63,9 @@ def _with_shots(number, ways):
     return fewer
 
 
-def score_classes(learner, episodes, count=600, *, verbose=1):
+def score_classes(
+    learner: MetaModel, episodes: tf.data.Dataset, count: int = 600, *, verbose: int = 1
+) -> dict[str, EvaluationReport]:
     """The accuracy of the query examples of each class of the data set, over the episodes it is in.
 
     An episode's labels are drawn anew: which class a label stands for is known of what
