@@ -13,6 +13,8 @@ ROOT = pathlib.Path(__file__).parents[2]
 TUTORIALS = sorted((ROOT / "tutorials").glob("[0-9]*.py"))
 FEW_STEPS = ["--epochs", "1", "--steps", "2", "--test-episodes", "3"]
 FIGURE_WITH_INTERVAL = re.compile(r"\d ± \d.*\(95 % interval, 3 episodes\)")
+# A search compiles its steps anew in each trial; samples, unrolls and walks compile for long.
+SLOW = ("tune", "uncertainty", "optimizer", "navigation")
 PROMISED_PICTURES = re.compile(r"^pictures?: (.+)$", re.MULTILINE)
 
 by_name = pytest.mark.parametrize("tutorial", TUTORIALS, ids=lambda path: path.stem)
@@ -60,13 +62,12 @@ def options_for(tutorial):
 
 
 def is_slow(tutorial):
-    return any(name in tutorial.stem for name in ("tune", "uncertainty", "optimizer"))
+    return any(name in tutorial.stem for name in SLOW)
 
 
 @pytest.mark.parametrize(
     "tutorial",
     [
-        # A search compiles its steps anew in each trial; samples and unrolls compile for long.
         pytest.param(path, id=path.stem, marks=[pytest.mark.slow] * is_slow(path))
         for path in TUTORIALS
     ],

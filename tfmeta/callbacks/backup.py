@@ -168,9 +168,10 @@ class BackupAndRestore(keras.callbacks.BackupAndRestore):
         counted = getattr(optimizer, "inner_optimizer", optimizer)._iterations
         place = next(i for i, v in enumerate(_state_variables(self.model)) if v is counted)
         taken = facts["iterations"] - facts["iterations_before"]
+        expected = facts["outer_steps"] * self.model.optimizer_steps
         # A loss scale leaves steps out, `gradient_accumulation_steps` counts several as one.
         exact = counted is optimizer._iterations and not optimizer.gradient_accumulation_steps
-        agree = taken <= facts["outer_steps"] and (not exact or taken == facts["outer_steps"])
+        agree = taken <= expected and (not exact or taken == expected)
         if not agree or (exact and int(arrays[place]) != facts["iterations"]):
             raise ValueError(
                 f"Expected optimizer.iterations={facts['iterations_before']} + "

@@ -55,8 +55,7 @@ class MetaModel(SavedInKeras, keras.Model, metaclass=saving.ReadyAfterInit):
     supports_masks = False
     #: True if the prediction for a query example depends on the others.
     transductive = False
-    #: True if the order of the support rows matters.
-    order_matters = False
+    order_matters = False  #: True if the order of the support rows matters.
     #: True if class labels are one a row: `adapt` is given `[rows]` for a column `[rows, 1]`.
     one_label_a_row = False
     #: True if there are `adapt(support, inner_steps=...)` and `adaptation_path`.
@@ -71,6 +70,7 @@ class MetaModel(SavedInKeras, keras.Model, metaclass=saving.ReadyAfterInit):
     vectorizes_in_xla = True
     #: False if XLA makes no step of the method faster: `jit_compile="auto"` does without it.
     gains_in_xla = True
+    optimizer_steps = 1  #: Steps of the optimizer in one outer step.
     #: How the outer gradient is taken, a value of `tfmeta.engine.outer_gradient`.
     outer_gradient: object = ThroughAdaptation()
 

@@ -73,6 +73,7 @@ class _GoOn(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         found = [getattr(callback, "restored", None) for callback in self._restoring]
         steps = int(tf.convert_to_tensor(self.model.optimizer.iterations)) - self._steps_at_start
+        steps //= self.model.optimizer_steps
         steps, self._batches = next(filter(None, found), Restored(steps, 0))
         workers.check_restored(self.model, steps)
         if self._each_epoch and any(found):

@@ -61,6 +61,10 @@ from tfmeta.learners.optimizers.outer_gradients import (
     ThroughUnroll,
 )
 from tfmeta.learners.policies.base import PolicyLearner
+from tfmeta.learners.policies.gradient_policy import GradientPolicy
+from tfmeta.learners.policies.maml_ppo import MAMLPPO
+from tfmeta.learners.policies.maml_trpo import MAMLTRPO
+from tfmeta.learners.policies.promp import ProMP
 from tfmeta.learners.policies.rl2 import RL2
 from tfmeta.learners.policies.varibad import VariBAD
 

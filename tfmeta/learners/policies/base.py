@@ -120,12 +120,16 @@ class PolicyLearner(MetaModel):
             # Keras sums gradients over replicas, and the meta-batch is their mean.
             share = objective / self.distribute_strategy.num_replicas_in_sync
         gradients = tape.gradient(share, self.trainable_variables)
-        good = tf.math.is_finite(objective)
-        tf.debugging.Assert(
-            good, [f"{type(self).__name__}: the objective is not finite.", objective]
-        )
+        self.assert_finite(objective)
         self.optimizer.apply(gradients, self.trainable_variables)
         return self._logs(lived, objective, entropy)
+
+    def assert_finite(self, objective):
+        """Stop a step, before it changes a weight, whose objective is NaN or infinite."""
+        tf.debugging.Assert(
+            tf.math.is_finite(objective),
+            [f"{type(self).__name__}: the objective is not finite.", objective],
+        )
 
     def test_step(self, episodes):
         lived = self.live(episodes[1], False)
