@@ -2,6 +2,7 @@
 
 import csv
 import sys
+import time
 
 import keras
 import numpy as np
@@ -165,3 +166,50 @@ def test_bad_arguments(callback, tmp_path):
     model.compile("sgd", "mse")
     with pytest.raises(ValueError, match=f"keras.callbacks.{callback.__name__} for it"):
         model.fit(np.ones((2, 1)), np.ones((2, 1)), callbacks=[callback(tmp_path / "x")], verbose=0)
+
+
+def timed(base):
+    """A callback that adds up the processor time of its hooks."""
+
+    class Timed(base):
+        spent = 0.0
+
+        def on_epoch_begin(self, *args, **kwargs):
+            self._timed(super().on_epoch_begin, *args, **kwargs)
+
+        def on_epoch_end(self, *args, **kwargs):
+            self._timed(super().on_epoch_end, *args, **kwargs)
+
+        def on_train_batch_begin(self, *args, **kwargs):
+            self._timed(super().on_train_batch_begin, *args, **kwargs)
+
+        def on_train_batch_end(self, *args, **kwargs):
+            self._timed(super().on_train_batch_end, *args, **kwargs)
+
+        def _timed(self, hook, *args, **kwargs):
+            start = time.process_time()
+            hook(*args, **kwargs)
+            self.spent += time.process_time() - start
+
+    return Timed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pictures", [False, True])
+def test_it_costs_at_most_three_percent_of_the_steps(pictures, tmp_path):
+    pytest.importorskip("tensorboard")
+    if pictures:
+        data = tfmeta.datasets.glyphs("train")
+        data = tfmeta.episodes.classification(data, ways=5, shots=1, queries=5)
+        network = tfmeta.networks.conv4((28, 28, 1), 5, filters=32, downsample="stride")
+        learner, steps = MAML(network, inner_learning_rate=0.4), 100
+        learner.compile("adam", tasks.CROSSENTROPY, metrics=["accuracy"])
+    else:
+        data, steps = tfmeta.episodes.sinusoid(shots=10), 2000
+        learner = compiled(MAML(tfmeta.networks.mlp((1,), 1)))
+    callback = timed(TensorBoard)(tmp_path / "logs")
+    # Both are traced here, which is no cost of a step.
+    learner.fit(data, steps_per_epoch=10, callbacks=[callback], verbose=0)
+    callback.spent, start = 0.0, time.process_time()
+    learner.fit(data, epochs=3, steps_per_epoch=steps, callbacks=[callback], verbose=0)
+    assert callback.spent <= 0.03 * (time.process_time() - start - callback.spent)

@@ -110,10 +110,12 @@ def test_pages_show_what_was_set(tmp_path):
     np.testing.assert_allclose(values["by_shots"]["1"], [0.5, 0.49])
     assert len(values["calibration"]["accuracy"]) == 4
     text = report.to_markdown()
-    for words in ("| Calibration | |", "| 1 | 50.00 ± 49.00 %, 2 episodes |", "| a <b> | 50.00 %"):
+    for words in ("| Calibration |  |", "| 1 | 50.00 ± 49.00 % | 2 |", "| a <b> | 50.00 % | 1 |"):
         assert words in text
     page = report.to_html()
     assert page.count("<img") == 2
     assert page.count("<caption>") == 4
     assert "a &lt;b&gt;" in page
     assert "<b>" not in page
+    assert '<th scope="col">episodes</th>' in page
+    assert page.index("Histogram") < page.index(">Calibration<") < page.index("Accuracy against")

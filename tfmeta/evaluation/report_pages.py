@@ -4,6 +4,7 @@ import base64
 import html
 import io
 import json
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,6 +17,7 @@ STYLE = """
 :root { color-scheme: light dark; }
 body { font: 1rem/1.5 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem; }
 table { border-collapse: collapse; margin: 1rem 0; }
+caption { text-align: left; font-weight: bold; font-size: 1.15em; }
 th, td { border-bottom: 1px solid #8888; padding: .35rem .8rem; text-align: left; }
 td { font-variant-numeric: tabular-nums; }
 img { max-width: 100%; height: auto; background: white; }
@@ -77,37 +79,51 @@ def _numbers(values):
     return [None if np.isnan(value) else float(value) for value in values]
 
 
+class Table(NamedTuple):
+    """A table of a page.
+
+    Attributes:
+        caption: str.
+        header: a word a column; empty for a table of names and values.
+        rows: tuples of words, the first of which names the row.
+    """
+
+    caption: str
+    header: tuple
+    rows: list
+
+
 def tables(report):
-    """All that a page says, a dict from a caption to pairs of words."""
-    found = {"Scores of an evaluation": rows(report)}
+    """All that a page says: a list of `Table`."""
+    found = [Table("Scores of an evaluation", (), rows(report))]
     if report.calibration is not None:
         words = str(report.calibration)
-        found["Calibration"] = [("how sure, and how often right", words)]
-    for caption, parts in (("By shots", report.by_shots), ("By class", report.by_class)):
+        found.append(Table("Calibration", (), [("how sure, and how often right", words)]))
+    for kind, parts in (("shots", report.by_shots), ("class", report.by_class)):
         if parts:
-            found[caption] = [(str(key), _with_count(part)) for key, part in parts.items()]
+            header = (kind, report.score_name, "episodes")
+            scored = [
+                (str(key), shown(r.mean, r.interval, r.score_name), str(len(r.scores)))
+                for key, r in parts.items()
+            ]
+            found.append(Table(f"By {kind}", header, scored))
     return found
-
-
-def _with_count(report):
-    score = shown(report.mean, report.interval, report.score_name)
-    return f"{score}, {len(report.scores)} episodes"
 
 
 def to_markdown(report):
     """The report as tables in Markdown."""
     parts = []
-    for caption, pairs in tables(report).items():
-        name = report.score_name if not parts else caption
-        lines = [f"| {name} | |", "|---|---|", *(f"| {n} | {v} |" for n, v in pairs)]
-        parts.append("\n".join(lines) + "\n")
+    for table in tables(report):
+        header = table.header or (report.score_name if not parts else table.caption, "")
+        lines = [header, ["---"] * len(header), *table.rows]
+        parts.append("\n".join(f"| {' | '.join(words)} |" for words in lines) + "\n")
     return "\n".join(parts)
 
 
 def to_html(report, title):
     """The report as one page, with its pictures inside."""
-    parts = "\n".join(_table(caption, pairs) for caption, pairs in tables(report).items())
-    pictures = "\n".join(_picture(figure, says) for figure, says in _figures(report))
+    pictures = {caption: _picture(*figure) for caption, figure in _figures(report)}
+    parts = "\n".join(_table(t) + pictures.get(t.caption, "") for t in tables(report))
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -121,7 +137,6 @@ def to_html(report, title):
 <h1>{html.escape(title)}</h1>
 <p>{html.escape(str(report))}</p>
 {parts}
-{pictures}
 <p><small>tfmeta {__version__}</small></p>
 </main>
 </body>
@@ -129,15 +144,22 @@ def to_html(report, title):
 """
 
 
-def _table(caption, pairs):
-    cells = "\n".join(
-        f'<tr><th scope="row">{html.escape(n)}</th><td>{html.escape(v)}</td></tr>' for n, v in pairs
-    )
-    caption = html.escape(caption)
+def _table(table):
+    head = "".join(f'<th scope="col">{html.escape(word)}</th>' for word in table.header)
+    lines = [f"<thead><tr>{head}</tr></thead>"] if head else []
+    for name, *words in table.rows:
+        cells = "".join(f"<td>{_together(word)}</td>" for word in words)
+        lines.append(f'<tr><th scope="row">{html.escape(name)}</th>{cells}</tr>')
+    caption, cells = html.escape(table.caption), "\n".join(lines)
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{caption}">\n'
-        f"<table><caption>{caption}</caption>\n{cells}\n</table></div>"
+        f"<table><caption>{caption}</caption>\n{cells}\n</table></div>\n"
     )
+
+
+def _together(words):
+    """Words for a page, in which no line ends within "93.08 ± 0.82 %"."""
+    return html.escape(words).replace(" ± ", "\u00a0±\u00a0").replace(" %", "\u00a0%")
 
 
 def _picture(figure, says):
@@ -148,12 +170,13 @@ def _picture(figure, says):
 
 
 def _figures(report):
-    """Pairs of a figure and what it shows, in words."""
-    yield histogram(report), f"Histogram of {report.score_name} over {len(report.scores)} episodes"
+    """Pairs of a table's caption and `(figure, what it shows in words)`."""
+    says = f"Histogram of {report.score_name} over {len(report.scores)} episodes"
+    yield "Scores of an evaluation", (histogram(report), says)
     if report.calibration is not None:
         from tfmeta.evaluation.reliability import plot_reliability
 
-        yield plot_reliability(report.calibration), "Accuracy against confidence"
+        yield "Calibration", (plot_reliability(report.calibration), "Accuracy against confidence")
 
 
 def histogram(report):
