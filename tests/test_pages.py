@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from test_docstrings import GROUND, learner, loss
+from test_docstrings import GROUND, learner, loss, train
 
 import tfmeta
 
@@ -25,10 +25,12 @@ BEGINS = {
     "docs/distributed.md": [1],
     "docs/from_learn2learn.md": [1],
     "docs/guide.md": [2, 3],
+    "docs/questions.md": [1, 2, 3, 4, 5],
 }
 # Packages that a page is about, beside the extras of `dev`; without them it is skipped.
 NEEDS = {("docs/from_learn2learn.md", 0): "learn2learn"}
-IN_GRAPHS = {"docs/serving.md"}  # exported functions cannot run eagerly
+# Exported functions cannot run eagerly.
+IN_GRAPHS = {("docs/serving.md", 0), ("docs/questions.md", 4)}
 
 
 def protonet():
@@ -46,10 +48,28 @@ def rows(name, split):
     return [{"image": np.full((4, 4, 3), i, np.uint8), "label": i % 3} for i in range(12)]
 
 
+def write_pictures(folder):
+    """Fifty classes of seventeen small pictures."""
+    image = pytest.importorskip("PIL.Image")
+    random = np.random.default_rng(0)
+    for label in range(50):
+        (folder / f"class {label}").mkdir(parents=True)
+        for i in range(17):
+            pixels = random.integers(0, 256, (12, 12, 3), np.uint8)
+            image.fromarray(pixels).save(folder / f"class {label}" / f"{i}.png")
+
+
+WITH_FOLDER = {("docs/questions.md", 0)}
 OF_A_PAGE = {
     "docs/choose.md": {"learners": lambda: [learner(), protonet()]},
     "docs/data.md": {
         "tfds": lambda: types.SimpleNamespace(data_source=rows),
+    },
+    "docs/questions.md": {
+        "learner": learner,
+        "pictures": lambda: np.zeros((5, 28, 28, 1), "float32"),
+        "train": train,
+        "validation": train,
     },
     "docs/serving.md": {
         "learner": protonet,
@@ -65,12 +85,17 @@ def chapters():
     for name, programs in PROGRAMS.items():
         starts = [0, *BEGINS.get(name, []), len(programs)]
         for start, end in itertools.pairwise(starts):
-            yield pytest.param(name, start, programs[start:end], id=f"{name}:{start}")
+            # README has the guide's pretraining, too.
+            slow = [pytest.mark.slow] * ((name, start) == ("docs/guide.md", 0))
+            programs_of = programs[start:end]
+            yield pytest.param(name, start, programs_of, id=f"{name}:{start}", marks=slow)
 
 
 @pytest.mark.parametrize(("name", "start", "programs"), chapters())
 def test_runs(name, start, programs, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    if (name, start) in WITH_FOLDER:
+        write_pictures(tmp_path / "pictures")
     if (name, start) in NEEDS:
         pytest.importorskip(NEEDS[name, start])
     ground = GROUND | {
@@ -78,7 +103,7 @@ def test_runs(name, start, programs, tmp_path, monkeypatch):
         "loss_fn": loss,
     }
     ground |= OF_A_PAGE.get(name, {}) | OF_A_BLOCK.get((name, start), {})
-    examples.run(programs, ground, eagerly=name not in IN_GRAPHS)
+    examples.run(programs, ground, eagerly=(name, start) not in IN_GRAPHS)
 
 
 def test_the_plain_loop_that_a_page_shows_is_maml():
