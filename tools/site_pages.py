@@ -94,8 +94,7 @@ def tutorial(path):
             parts.append(re.sub(r"^# ?", "", body.strip(), flags=re.MULTILINE))
         else:
             parts.append(f"```python\n{body.strip()}\n```")
-    picture = ROOT / "docs" / "pictures" / f"{path.stem}.png"
-    if picture.exists():
+    for picture in sorted((ROOT / "docs" / "pictures").glob(f"{path.stem}*.png")):
         parts.append(f"![What the script draws](../pictures/{picture.name})")
     return "\n\n".join(parts) + "\n"
 

@@ -36,7 +36,14 @@ class Diagnosis:
         sentences: list of str, one for each finding.
     """
 
-    def __init__(self, scores, similarity, by_shots, by_ways, alignment):
+    def __init__(
+        self,
+        scores: dict[str, EvaluationReport],
+        similarity: dict[str, EvaluationReport],
+        by_shots: dict[int, EvaluationReport],
+        by_ways: dict[int, EvaluationReport],
+        alignment: EvaluationReport | None,
+    ):
         self.scores, self.similarity, self.alignment = scores, similarity, alignment
         self.by_shots, self.by_ways = by_shots, by_ways
         self.score_name = scores["adapted"].score_name
