@@ -25,6 +25,9 @@ def test_the_site_builds_without_a_warning_or_a_broken_link(tmp_path):
     assert done.returncode == 0, done.stderr[-4000:]
     learners = (tmp_path / "api" / "learners.html").read_text(encoding="utf-8")
     assert 'id="tfmeta.learners.MAML"' in learners
+    episodes = (tmp_path / "api" / "episodes.html").read_text(encoding="utf-8")
+    assert 'id="tfmeta.episodes.sequence.sequence"' in episodes  # the function, and not
+    assert 'id="tfmeta.episodes.sequence.first_and_last"' not in episodes  # what its file has
     assert "Expected" in (tmp_path / "CONTRIBUTING.html").read_text(encoding="utf-8")
     assert (tmp_path / "tutorials" / "01_quickstart.html").exists()
     assert (tmp_path / "search" / "search_index.js").exists()  # found without a server

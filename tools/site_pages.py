@@ -139,12 +139,13 @@ def api_page(name):
         names = exported(path)
     tree = ast.parse(path.read_text())
     about = ast.get_docstring(tree)
-    # What is imported late is found where it is defined.
-    late = {
+    # What is imported late, or has the name of its file, is found where it is defined.
+    defined = {
         a.name: node.module
         for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and node not in tree.body
+        if isinstance(node, ast.ImportFrom)
         for a in node.names
+        if node not in tree.body or node.module.endswith(f".{a.name}")
     }
-    entries = "\n".join(f"::: {late.get(n, prefix)}.{n}\n" for n in names)
+    entries = "\n".join(f"::: {defined.get(n, prefix)}.{n}\n" for n in names)
     return f"# `{prefix}`\n\n{about}\n\n{entries}"
