@@ -66,6 +66,7 @@ from tfmeta.learners.policies.maml_ppo import MAMLPPO
 from tfmeta.learners.policies.maml_trpo import MAMLTRPO
 from tfmeta.learners.policies.promp import ProMP
 from tfmeta.learners.policies.rl2 import RL2
+from tfmeta.learners.policies.snail_policy import SNAILPolicy
 from tfmeta.learners.policies.varibad import VariBAD
 
 #: Every class above: an import is the row of a method in the table of learners.

@@ -65,9 +65,8 @@ def gaussian_kl(mean, scale, other_mean, other_scale, rng):
 
 
 def test_the_bound_is_that_of_numpy():
-    learner = made()
+    learner = made(reward_scale=0.6)
     learner.prepare(GRID.tasks(meta_batch_size=1, count=1))
-    learner.log_noise.assign(-0.5)
     trial = lived(learner)
     trial = trial._replace(mask=tf.constant(np.arange(12).reshape(4, 3) % 4 > 0, tf.float32))
     steps, noise = (
@@ -77,7 +76,7 @@ def test_the_bound_is_that_of_numpy():
     found = learner.bounds(trial, tf.constant(steps), tf.constant(noise, tf.float32))
     mean, scale = (np.array(t, "float64") for t in trial.extra[3:5])
     weights = [np.array(v, "float64") for layer in learner.decoder_layers for v in layer.weights]
-    rng, noise_scale = np.random.default_rng(1), np.exp(-0.5)
+    rng = np.random.default_rng(1)
     for d, n in np.ndindex(2, 3):
         t = steps[d, n]
         latent = mean[t, n] + scale[t, n] * noise[d, n]
@@ -86,8 +85,8 @@ def test_the_bound_is_that_of_numpy():
             action = np.eye(5)[trial.actions[i, n]]
             inputs = np.concatenate([latent, trial.observations[i, n], action])
             hidden = np.maximum(inputs @ weights[0] + weights[1], 0)
-            error = (trial.rewards[i, n] - (hidden @ weights[2] + weights[3])[0]) / noise_scale
-            each = -0.5 * error**2 - np.log(noise_scale * np.sqrt(2 * np.pi))
+            error = (trial.rewards[i, n] - (hidden @ weights[2] + weights[3])[0]) / 0.6
+            each = -0.5 * error**2 - np.log(0.6 * np.sqrt(2 * np.pi))
             likelihood += trial.mask[i, n] * each
         before = (mean[t - 1, n], scale[t - 1, n]) if t else (np.zeros(2), np.ones(2))
         divergence = gaussian_kl(mean[t, n], scale[t, n], *before, rng)
@@ -153,6 +152,7 @@ def test_actions_of_numbers_and_features():
         ({"units": 0}, "Expected units"),
         ({"latent_size": 0}, "Expected latent_size"),
         ({"draws": 0}, "Expected draws"),
+        ({"reward_scale": 0}, "Expected reward_scale"),
         ({"policy_hidden": 3}, "Expected policy_hidden to be a tuple"),
         ({"decoder_hidden": (0,)}, "Expected each width in decoder_hidden"),
     ],

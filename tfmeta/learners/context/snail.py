@@ -82,7 +82,7 @@ class SNAIL(SequenceLearner):
         super().__init__(network, ways=ways, score_support=score_support, **kwargs)
         self.length = check_integer("length", length, 2)
         self.filters = check_integer("filters", filters, 1)
-        self.attention = _check_attention(attention)
+        self.attention = check_attention(attention)
         self.blocks = self._made_blocks()
 
     def _made_blocks(self):
@@ -124,31 +124,40 @@ class SNAIL(SequenceLearner):
 
 
 class Attention(keras.layers.Layer):
-    """Attention of one head, beside its input."""
+    """Attention of one head, beside its input, which grows by `added`.
+
+    What is kept of a row for later ones are tensors of the shapes `remembered`.
+    """
 
     def __init__(self, key_width, value_width, **kwargs):
         super().__init__(**kwargs)
         self.widths = [key_width, key_width, value_width]
+        self.added = value_width
+        self.remembered = [(1, key_width), (1, value_width)]
         self.projection = keras.layers.Dense(sum(self.widths), dtype=self.dtype_policy)
 
     def build(self, z_shape):
         self.projection.build(z_shape)
 
     def call(self, z, memory, places):
-        """Rows `[M, C]` to `([M, C + V], memory)`; the memory None where rows read themselves."""
+        """Rows `[M, C]` to `([M, C + V], own)`, their own keys and values.
+
+        The memory is those of the rows that were read; None where the rows read each other.
+        """
         projected = full_precision(self.projection(z))[:, None]
         query, *own = tf.split(projected, self.widths, axis=-1)
-        memory = tuple(own) if memory is None else memory
+        memory = own if memory is None else memory
         seen = seen_before(places, memory[0].shape[0] or tf.shape(memory[0])[0])
-        return tf.concat([z, attend(query, *own, memory, seen)[:, 0]], axis=-1), memory
+        return tf.concat([z, attend(query, *own, memory, seen)[:, 0]], axis=-1), tuple(own)
 
 
 class Convolution(keras.layers.Layer):
-    """A gated causal convolution of two rows at a distance, beside its input."""
+    """A gated causal convolution of two rows at a distance, beside its input, as `Attention`."""
 
     def __init__(self, filters, distance, **kwargs):
         super().__init__(**kwargs)
-        self.distance = distance
+        self.distance, self.added = distance, filters
+        self.remembered = [(2 * filters,)]
         self.now = keras.layers.Dense(2 * filters, dtype=self.dtype_policy)
         self.before = keras.layers.Dense(2 * filters, use_bias=False, dtype=self.dtype_policy)
 
@@ -157,16 +166,17 @@ class Convolution(keras.layers.Layer):
         self.before.build(z_shape)
 
     def call(self, z, memory, places):
-        """Rows `[M, C]` to `([M, C + filters], memory)`, as in `Attention`."""
-        memory = full_precision(self.before(z)) if memory is None else memory
+        """Rows `[M, C]` to `([M, C + filters], own)`, as in `Attention`."""
+        own = full_precision(self.before(z))
+        memory = own if memory is None else memory
         rows = memory.shape[0] or tf.shape(memory)[0]
         # Rows before the first are zeros, which is what a place below 0 is in one-hot.
         back = tf.one_hot(places - self.distance, rows, dtype=memory.dtype)
         a, b = tf.split(full_precision(self.now(z)) + tf.matmul(back, memory), 2, axis=-1)
-        return tf.concat([z, tf.tanh(a) * tf.sigmoid(b)], axis=-1), memory
+        return tf.concat([z, tf.tanh(a) * tf.sigmoid(b)], axis=-1), own
 
 
-def _check_attention(widths):
+def check_attention(widths):
     """Pairs of widths as a tuple; a ValueError unless they are pairs of integers from 1."""
     if not isinstance(widths, tuple | list) or not widths:
         raise ValueError(

@@ -178,12 +178,12 @@ class ActorCritic(PolicyLearner):
         return rollout(environment, policy, task, rows, state, episodes=environment.episodes)
 
     def read(self, observation, experience):
-        """What a memory reads at a step, `[N, reading_size]`."""
+        """What a memory reads at steps, `[..., reading_size]`."""
         action, reward, ended = experience
         if isinstance(self.environment.actions, Discrete):
             action = tf.one_hot(action, self.choices)
         features = self.features(observation)
-        return tf.concat([features, action, reward[:, None], ended[:, None]], axis=-1)
+        return tf.concat([features, action, reward[..., None], ended[..., None]], axis=-1)
 
     def features(self, observations):
         """What the network makes of observations, `[..., F]`."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from tfmeta.arguments import check_integer
+from tfmeta.arguments import check_integer, check_number
 from tfmeta.environments import Discrete
 from tfmeta.environments.environment import Environment
 from tfmeta.learners.context.base import check_widths
@@ -40,8 +40,8 @@ class VariBAD(ActorCritic):
 
     Differs from the paper: one gradient of the compiled optimizer on the trials that were just
     lived through (advantage actor-critic) in the place of PPO and of a buffer of old ones for the
-    encoder; the decoder does not see the state that follows, its noise `s` is learned, and there
-    is none of transitions; KL counts in full, where the authors' code weighs it with 0.01 to 0.1.
+    encoder; the decoder does not see the state that follows, and there is none of transitions; KL
+    counts in full beside errors in units of `s`, where the authors' code weighs it with 0.01 to 0.1.
 
     Args:
         environment: a `tfmeta.environments.Environment`, whose `episodes` make a trial.
@@ -51,6 +51,7 @@ class VariBAD(ActorCritic):
         latent_size: of `m`. The authors' code for the grid: 5.
         policy_hidden: widths of the policy's layers, tanh.
         decoder_hidden: widths of the decoder's layers, ReLU.
+        reward_scale: `s`, > 0: the smaller, the more the belief is worth telling apart.
         draws: steps of a trial whose bound an outer step ascends.
         discount: of rewards, > 0 and at most 1.
         decay: of the generalised advantages, 0 to 1.
@@ -76,6 +77,7 @@ class VariBAD(ActorCritic):
         latent_size: int = 5,
         policy_hidden: Sequence[int] = (32,),
         decoder_hidden: Sequence[int] = (64, 32),
+        reward_scale: float = 0.1,
         draws: int = 8,
         decay: float = 0.95,
         **kwargs,
@@ -85,6 +87,7 @@ class VariBAD(ActorCritic):
         self.latent_size = check_integer("latent_size", latent_size, 1)
         self.policy_hidden = check_widths(policy_hidden, "policy_hidden")
         self.decoder_hidden = check_widths(decoder_hidden, "decoder_hidden")
+        self.reward_scale = check_number("reward_scale", reward_scale)
         self.draws = check_integer("draws", draws, 1)
         self.memory = keras.layers.GRUCell(self.units, name="memory")
         self.beliefs = keras.layers.Dense(2 * self.latent_size, name="beliefs")
@@ -107,8 +110,6 @@ class VariBAD(ActorCritic):
         latent, features = self.latent_size, self.feature_size
         width = _build_all(self.policy_layers, features + 2 * latent)
         _build_all(self.decoder_layers, latent + features + self.choices)
-        if not hasattr(self, "log_noise"):
-            self.log_noise = self.add_weight((), "zeros", name="log_noise")
         self.build_heads(width)
 
     def empty_memory(self, rows):
@@ -155,7 +156,7 @@ class VariBAD(ActorCritic):
         latent = (mean + scale * noise)[:, tf.newaxis]  # the same at all steps that are told
         told = self.rewards(latent, lived.observations, lived.actions)  # [D, T, N]
         rewards, told = lived.rewards[..., tf.newaxis], told[..., tf.newaxis]
-        each = log_likelihood(rewards, told, tf.exp(self.log_noise))
+        each = log_likelihood(rewards, told, self.reward_scale)
         return tf.reduce_sum(lived.mask * each, axis=1) - divergence
 
     def rewards(self, latent, observations, actions):
