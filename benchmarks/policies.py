@@ -39,6 +39,7 @@ class Row(NamedTuple):
         steps: outer steps.
         rate: of Adam at first; it falls in a line to a thirtieth.
         entropy: `entropy_weight` at first and at last, in a line, too.
+        before: rows whose weights this one goes on from, one after the other; of shorter trials.
     """
 
     environment: Any
@@ -49,6 +50,7 @@ class Row(NamedTuple):
     steps: int = 2500
     rate: float = 5e-3
     entropy: tuple = (0.02, 0.002)
+    before: tuple = ()
 
 
 def _bandit(arms, pulls, rl2, gittins, random, **settings):
@@ -57,19 +59,27 @@ def _bandit(arms, pulls, rl2, gittins, random, **settings):
     return Row(bandits(arms, pulls), published, {"decay": 0.95}, **settings)
 
 
+def _long_bandit(arms, rl2, gittins, steps):
+    """A row of 100 pulls, which goes on from 10 and 30 of them: so few are learned sooner."""
+    row = _bandit(arms, 100, rl2, gittins, 49.9, tasks=200, steps=steps, rate=3e-3)
+    few = row._replace(environment=bandits(arms, 10), tasks=1000, steps=1000, rate=5e-3)
+    more = row._replace(environment=bandits(arms, 30), tasks=400, steps=600, entropy=(5e-3, 2e-3))
+    return row._replace(entropy=(5e-3, 1e-3), before=(few, more))
+
+
 OF_GRID = {"goal known": 11.07}  # of an episode, by counting steps
 ROWS = {
     "bandits-5-10": _bandit(5, 10, 6.7, 6.6, 5.0),
     "bandits-10-10": _bandit(10, 10, 6.7, 6.6, 5.0),
-    "bandits-5-100": _bandit(5, 100, 78.7, 78.3, 49.9, tasks=200, steps=2400),
-    "bandits-10-100": _bandit(10, 100, 83.5, 82.8, 49.9, tasks=200, steps=2400),
+    "bandits-5-100": _long_bandit(5, 78.7, 78.3, 1200),
+    "bandits-10-100": _long_bandit(10, 83.5, 82.8, 1500),
     # Of ten episodes, as shares of value iteration: Duan et al., table 2.
     "mdp": Row(
         tabular_mdps(),
         {"rl2": 0.752, "psrl": 0.665, "ucrl2": 0.706, "random": 0.482},
         arguments={"decay": 0.3},
         tasks=150,
-        steps=4000,
+        steps=2000,
         entropy=(0.005, 0.002),
     ),
     "grid": Row(
@@ -81,25 +91,42 @@ ROWS = {
         entropy=(0.03, 0.03),
     ),
 }
-ROWS["grid-varibad"] = ROWS["grid"]._replace(learner="VariBAD")
+ROWS["grid-varibad"] = ROWS["grid"]._replace(
+    learner="VariBAD",
+    arguments={"latent_size": 8, "policy_hidden": (64,), "draws": 16},
+    steps=2000,
+    entropy=(0.03, 0.005),
+)
 
 
-def trained(row, steps, seed):
-    """A learner after so many steps, and the CPU seconds that it took."""
+def trained(row, seed):
+    """A learner that was trained as a row says, and the CPU seconds that it took."""
     keras.utils.set_random_seed(seed)
-    line = keras.optimizers.schedules.PolynomialDecay
+    seconds, weights = 0.0, None
+    for stage in (*row.before, row):
+        learner, more = _trained_on(stage, seed, weights)
+        weights, seconds = learner.trainable_variables, seconds + more
+    return learner, seconds
+
+
+def _trained_on(row, seed, weights):
+    """One stage, from weights, None for new ones."""
+    line, steps = keras.optimizers.schedules.PolynomialDecay, row.steps
     arguments = {"entropy_weight": line(row.entropy[0], steps, row.entropy[1])} | row.arguments
     learner = getattr(tfmeta.learners, row.learner)(row.environment, **arguments)
     learner.compile(keras.optimizers.Adam(line(row.rate, steps, row.rate / 30)))
     start = time.process_time()
     stream = row.environment.tasks(meta_batch_size=row.tasks, seed=seed)
+    learner.prepare(stream)
+    for variable, value in zip(learner.trainable_variables, weights or [], strict=False):
+        variable.assign(value)
     learner.fit(stream, epochs=10, steps_per_epoch=steps // 10, verbose=2)
     return learner, time.process_time() - start
 
 
-def measure(row, steps, seed):
+def measure(row, seed):
     """What a row's policy earns, and what others do: a dict."""
-    learner, seconds = trained(row, steps, seed)
+    learner, seconds = trained(row, seed)
     environment = row.environment
     tasks = environment.tasks(meta_batch_size=1000, seed=TEST_SEED)
     task = environment.parameters(np.arange(TEST_TASKS), TEST_SEED)
@@ -118,8 +145,8 @@ def measure(row, steps, seed):
         found |= of_mdps(report, task.rewards.numpy(), task.transitions.numpy(), environment)
     return found | {
         "published": row.published, "learner": row.learner, "arguments": row.arguments,
-        "entropy_weight": row.entropy, "tasks_a_step": row.tasks, "outer_steps": steps,
-        "cpu_seconds": seconds,
+        "entropy_weight": row.entropy, "tasks_a_step": row.tasks, "outer_steps": row.steps,
+        "steps_of_shorter_trials": [stage.steps for stage in row.before], "cpu_seconds": seconds,
     }  # fmt: skip
 
 
@@ -168,7 +195,8 @@ def main():
     options = parser.parse_args()
     path = options.output
     for name in options.rows.split(","):
-        found = measure(ROWS[name], options.steps or ROWS[name].steps, options.seed)
+        row = ROWS[name]
+        found = measure(row._replace(steps=options.steps or row.steps), options.seed)
         facts = {"machine": machine(), "versions": with_tfmeta.VERSIONS}
         found |= {"tasks": TEST_TASKS, "seed": options.seed} | facts
         print(name, json.dumps(found))
