@@ -1,6 +1,7 @@
 """Scores over many episodes, with their intervals, and pictures of them."""
 
 from tfmeta.evaluation.active import active_curve
+from tfmeta.evaluation.belief_plots import plot_belief
 from tfmeta.evaluation.calibration import Coverage, NegativeLogLikelihood
 from tfmeta.evaluation.comparison import Comparison, compare
 from tfmeta.evaluation.diagnose import diagnose
@@ -36,6 +37,7 @@ __all__ = [
     "diagnose",
     "evaluate_episodes",
     "evaluate_returns",
+    "plot_belief",
     "plot_curve",
     "plot_episode",
     "plot_functions",

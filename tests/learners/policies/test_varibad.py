@@ -7,6 +7,7 @@ import tensorflow as tf
 
 import tfmeta
 from tfmeta.environments import bandits, grid_navigation, point_navigation
+from tfmeta.evaluation import belief_plots, plot_belief
 from tfmeta.learners import VariBAD
 
 GRID = grid_navigation(size=3, horizon=2, episodes=2)
@@ -16,7 +17,7 @@ def made(environment=GRID, **arguments):
     keras.utils.set_random_seed(0)
     sizes = {"units": 8, "latent_size": 2, "policy_hidden": (6,), "decoder_hidden": (7,)}
     learner = VariBAD(environment, **(sizes | {"draws": 4} | arguments))
-    learner.compile(keras.optimizers.Adam(0.01))
+    learner.compile(keras.optimizers.Adam(0.02))
     return learner
 
 
@@ -111,9 +112,11 @@ def test_the_policy_does_not_teach_the_encoder_nor_the_bound_the_policy():
 def test_it_infers_the_task_and_is_saved(tmp_path):
     """What the decoder tells of two arms, against their exact posterior."""
     environment = bandits(arms=2, pulls=6)
-    learner = made(environment, units=16, decoder_hidden=(16,), draws=6, entropy_weight=0.1)
+    learner = made(
+        environment, units=16, decoder_hidden=(16,), draws=6, entropy_weight=0.1, reward_scale=0.5
+    )
     tasks = environment.tasks(meta_batch_size=200)
-    history = learner.fit(tasks, epochs=2, steps_per_epoch=150, verbose=0).history
+    history = learner.fit(tasks, epochs=2, steps_per_epoch=300, verbose=0).history
     assert set(history) == {"loss", "return", "entropy"}
     assert history["loss"][-1] < history["loss"][0]
     assert history["return"][-1] > 3.05  # 3.00 at random, and most choices are kept open
@@ -144,6 +147,30 @@ def test_actions_of_numbers_and_features():
     learner = made(environment, network=network)
     history = learner.fit(environment.tasks(2, 4), steps_per_epoch=2, verbose=0).history
     assert np.isfinite(history["loss"]).all()
+
+
+def test_a_picture_of_the_belief(tmp_path):
+    pytest.importorskip("matplotlib")
+    learner = made()
+    learner.prepare(GRID.tasks(meta_batch_size=1, count=1))
+    figure = plot_belief(learner, 3, (0, 1, 3), tmp_path / "belief.png")
+    assert (tmp_path / "belief.png").read_bytes().startswith(b"\x89PNG")
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles == ["episode 1, step 0", "episode 1, step 1", "episode 2, step 1"]
+    goal, cells, expected = belief_plots.expected_rewards(learner, 3)
+    np.testing.assert_array_equal(goal, GRID.parameters([3], 1)[0])
+    assert cells.shape == (4, 2)
+    assert expected.shape == (4, 3, 3)
+    # One draw at its mean is what the decoder tells.
+    learner.beliefs.bias.assign([0.5, -0.5, -30.0, -30.0])
+    _, _, expected = belief_plots.expected_rewards(learner, 3)
+    trial, _ = learner.roll(GRID.parameters([3], 1), tf.constant([3], tf.int64))
+    told = learner.rewards(trial.extra[3][2], np.array([[2.0, 1.0]], "float32"), [0])
+    np.testing.assert_allclose(expected[2, 2, 1], told[0], atol=0.02)
+    with pytest.raises(ValueError, match=r"Expected steps 0\.\.3"):
+        plot_belief(learner, steps=(4,))
+    with pytest.raises(ValueError, match="Expected a VariBAD for"):
+        plot_belief(made(bandits()))
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,13 @@
 """SNAIL as a policy: it looks back at all that it lived through in a task."""
 
 import math
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer
+from tfmeta.environments.environment import Environment
 from tfmeta.learners.context.snail import Attention, Convolution, check_attention
 from tfmeta.learners.policies.actor_critic import ActorCritic
 from tfmeta.ops import map_tasks
@@ -16,8 +18,8 @@ class SNAILPolicy(ActorCritic):
     """Interleave causal convolutions over a task's steps with attention to any one of them.
 
     A row a step, with the observation `s_t`, and the action, the reward and the end of an episode
-    that came before it: `[f(s_t), a_{t-1}, r_{t-1}, d_{t-1}]`. The rows of all episodes of a task are
-    one sequence of `T`, which passes through
+    that came before it: `[f(s_t), a_{t-1}, r_{t-1}, d_{t-1}]`. The rows of all episodes of a task
+    are one sequence of `T`, which passes through
 
         convolutions, attention, convolutions, attention, ...
 
@@ -55,12 +57,12 @@ class SNAILPolicy(ActorCritic):
 
     def __init__(
         self,
-        environment,
-        network=None,
+        environment: Environment,
+        network: keras.Model | None = None,
         *,
-        filters=32,
-        attention=((32, 32), (32, 32)),
-        decay=0.3,
+        filters: int = 32,
+        attention: Sequence[tuple[int, int]] = ((32, 32), (32, 32)),
+        decay: float = 0.3,
         **kwargs,
     ):
         super().__init__(environment, network, decay=decay, **kwargs)
@@ -120,9 +122,9 @@ class SNAILPolicy(ActorCritic):
 
     def read_again(self, lived):
         """`extra` of `Trajectories`, from all steps at once."""
-        # The last step of an episode came before each first one, but the very first.
+        # An episode ended before each first step but the very first, or where a row began to wait.
         new = tf.concat([tf.zeros_like(lived.first[:1]), lived.first[1:]], axis=0)
-        ended = tf.maximum(_late(lived.done), new)
+        ended = tf.maximum(_late(lived.mask) * (1.0 - lived.mask), new)
         rows = self.read(lived.observations, (_late(lived.actions), _late(lived.rewards), ended))
 
         def one(z):

@@ -40,8 +40,9 @@ class VariBAD(ActorCritic):
 
     Differs from the paper: one gradient of the compiled optimizer on the trials that were just
     lived through (advantage actor-critic) in the place of PPO and of a buffer of old ones for the
-    encoder; the decoder does not see the state that follows, and there is none of transitions; KL
-    counts in full beside errors in units of `s`, where the authors' code weighs it with 0.01 to 0.1.
+    encoder; the decoder does not see the state that follows, and there is none of transitions;
+    KL counts in full beside errors in units of `s`, where the authors' code weighs it with 0.01 to
+    0.1.
 
     Args:
         environment: a `tfmeta.environments.Environment`, whose `episodes` make a trial.
