@@ -7,6 +7,7 @@ import tensorflow as tf
 from learners.policies.two_steps import TwoSteps, gradient_of
 
 import tfmeta
+from tfmeta.engine.checks.doubts import check_gain
 from tfmeta.environments import bandits, point_navigation
 from tfmeta.evaluation import evaluate_returns
 from tfmeta.learners import MAMLPPO, MAMLTRPO, RL2, ProMP
@@ -246,6 +247,7 @@ def test_logs_files_and_evaluation(cls, trained, tmp_path):
     logs = loaded.evaluate(tasks, verbose=0, return_dict=True)
     np.testing.assert_allclose(logs["return"], again.mean, rtol=1e-5)
     loaded.fit(tasks, verbose=0)  # the optimizer is in the file
+    check_gain(learner, np.zeros(4), 200)  # what a long `fit` asks
 
 
 BACKUPS = [

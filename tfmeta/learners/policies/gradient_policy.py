@@ -111,6 +111,10 @@ class GradientPolicy(PolicyLearner):
     def own_layers(self):
         return [x for x in self.network._flatten_layers() if x.trainable_variables]
 
+    def steps_of(self, training):
+        """The number of inner steps, in training and outside."""
+        return self.inner_steps
+
     # Weights, and the policy that they make.
 
     def policy_variables(self):
