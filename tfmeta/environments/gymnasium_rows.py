@@ -45,7 +45,9 @@ class InTask(gymnasium.Wrapper):
             )
         size = spaces.flatdim(self.space)
         self.observation_space = spaces.Box(-np.inf, np.inf, (size,), np.float32)
+        self.flat = isinstance(self.space, spaces.Box) and len(self.space.shape) == 1
         if isinstance(self.taken, spaces.Box):
+            self.in_units = one_scale(self.taken) is None  # of -1..1
             self.action_space = spaces.Box(-np.inf, np.inf, (self.taken.low.size,), np.float32)
         else:
             self.action_space = spaces.Discrete(int(self.taken.n))
@@ -88,7 +90,8 @@ class InTask(gymnasium.Wrapper):
                 f"Expected observations of shape {self.space.shape} from {self._name()}. Received: "
                 f"shape {np.shape(observation)}, {self._place()}."
             )
-        seen = np.asarray(spaces.flatten(self.space, observation), np.float32)
+        seen = observation if self.flat else spaces.flatten(self.space, observation)
+        seen = np.asarray(seen, np.float32)
         if not np.isfinite(seen).all():
             raise self._not_finite("observation", seen[~np.isfinite(seen)][0])
         return seen
@@ -97,10 +100,10 @@ class InTask(gymnasium.Wrapper):
         if isinstance(self.taken, spaces.Discrete):
             return int(action) + int(self.taken.start)
         low, high = self.taken.low, self.taken.high
-        action = np.reshape(action, low.shape)
-        if one_scale(self.taken) is None:  # from -1..1
-            action = low + (high - low) * (np.clip(action, -1, 1) + 1) / 2
-        return np.clip(action, low, high).astype(self.taken.dtype)
+        action = action.reshape(low.shape)
+        if self.in_units:
+            action = low + (high - low) * (np.clip(action, -1.0, 1.0) + 1) / 2
+        return np.minimum(np.maximum(action, low), high).astype(self.taken.dtype, copy=False)
 
     def _failure(self, error):
         return RuntimeError(
