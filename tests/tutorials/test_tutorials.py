@@ -14,7 +14,7 @@ TUTORIALS = sorted((ROOT / "tutorials").glob("[0-9]*.py"))
 FEW_STEPS = ["--epochs", "1", "--steps", "2", "--test-episodes", "3"]
 FIGURE_WITH_INTERVAL = re.compile(r"\d ± \d.*\(95 % interval, 3 episodes\)")
 # A search compiles its steps anew in each trial; samples, unrolls and walks compile for long.
-SLOW = ("tune", "uncertainty", "optimizer", "navigation")
+SLOW = ("tune", "uncertainty", "optimizer", "navigation", "cheetah")
 PROMISED_PICTURES = re.compile(r"^pictures?: (.+)$", re.MULTILINE)
 
 by_name = pytest.mark.parametrize("tutorial", TUTORIALS, ids=lambda path: path.stem)
@@ -45,6 +45,9 @@ def options_for(tutorial):
         pytest.importorskip("keras_tuner")
         pytest.importorskip("tensorboard", reason="keras-tuner imports it in every trial")
         return ["--trials", "1", "--grid", "1"]
+    if tutorial.stem == "13_half_cheetah":
+        pytest.importorskip("mujoco")
+        return ["--horizon", "5", "--tasks", "2", "--trajectories", "2"]
     if tutorial.stem == "14_serve":
         pytest.importorskip("flask")
         pytest.importorskip("waitress")
