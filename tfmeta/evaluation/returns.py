@@ -36,6 +36,7 @@ def evaluate_returns(
     Raises:
         ValueError: the learner is no policy; there is no such episode; the dataset ends before
             `count`.
+        FloatingPointError: a return is not finite.
     """
     if not isinstance(learner, PolicyLearner):
         raise ValueError(
@@ -67,5 +68,11 @@ def evaluate_returns(
     if number < count:
         raise ValueError(f"Expected at least {count} tasks. Received: {number}. Lower count.")
     by_episode = np.concatenate(found, axis=1)[:, :count]
+    bad = ~np.isfinite(by_episode).all(axis=0)
+    if bad.any():
+        raise FloatingPointError(
+            f"Expected finite rewards of {learner.environment!r}. Received: a return of "
+            f"{by_episode[:, bad.argmax()].sum()} in task {bad.argmax()} of the dataset."
+        )
     scores = by_episode.sum(axis=0) if episode is None else by_episode[episode]
     return EvaluationReport(scores, "return")

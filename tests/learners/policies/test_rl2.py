@@ -8,7 +8,7 @@ import tensorflow as tf
 import tfmeta
 from tfmeta.environments import bandits, grid_navigation, point_navigation
 from tfmeta.evaluation import evaluate_returns
-from tfmeta.learners import MAML, RL2
+from tfmeta.learners import MAML, MAMLPPO, MAMLTRPO, RL2
 
 ENVIRONMENT = bandits(arms=2, pulls=6)
 
@@ -202,3 +202,30 @@ def test_actions_of_numbers():
 def test_bad_input(run, message):
     with pytest.raises(ValueError, match=message):
         run()
+
+
+class Broken(type(point_navigation())):
+    """Pays what is no number where the goal is on the right."""
+
+    def step(self, task, state, action, bits):
+        state, reward, done = super().step(task, state, action, bits)
+        return state, tf.where(task[:, 0] > 0, np.nan, reward), done
+
+
+@pytest.mark.parametrize(
+    "kind", [RL2, *(pytest.param(kind, marks=pytest.mark.slow) for kind in (MAMLTRPO, MAMLPPO))]
+)
+def test_rewards_that_are_no_numbers_change_no_weight_and_are_no_score(kind):
+    learner = kind(Broken(horizon=2))
+    learner.compile(*["adam"] * (kind is not MAMLTRPO))
+    tasks = learner.environment.tasks(2, 4)
+    learner.prepare(tasks)
+    before = [np.array(v) for v in learner.trainable_variables]
+    with pytest.raises(ValueError, match=r"Expected finite observations and rewards of Broken\("):
+        learner.fit(tasks, steps_per_epoch=1, verbose=0)
+    for a, b in zip(before, learner.trainable_variables, strict=True):
+        np.testing.assert_array_equal(a, b)
+    goals = learner.environment.parameters(range(4))[:, 0].numpy()
+    message = f"Received: a return of nan in task {np.argmax(goals > 0)} of the dataset"
+    with pytest.raises(FloatingPointError, match=message):
+        evaluate_returns(learner, tasks, 4)

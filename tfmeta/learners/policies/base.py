@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer, check_number
+from tfmeta.engine.checks.finite import MARK
 from tfmeta.engine.meta_model import MetaModel
 from tfmeta.environments import Environment
 from tfmeta.learners.policies.distributions import distribution_of
@@ -120,16 +121,22 @@ class PolicyLearner(MetaModel):
             # Keras sums gradients over replicas, and the meta-batch is their mean.
             share = objective / self.distribute_strategy.num_replicas_in_sync
         gradients = tape.gradient(share, self.trainable_variables)
-        self.assert_finite(objective)
+        gradients = self.if_finite(objective, gradients)
         self.optimizer.apply(gradients, self.trainable_variables)
         return self._logs(lived, objective, entropy)
 
-    def assert_finite(self, objective):
-        """Stop a step, before it changes a weight, whose objective is NaN or infinite."""
-        tf.debugging.Assert(
+    def if_finite(self, objective, gradients):
+        """The gradients, for which a step has to wait: it stops if the objective is not finite."""
+        check = tf.debugging.Assert(
             tf.math.is_finite(objective),
-            [f"{type(self).__name__}: the objective is not finite.", objective],
+            [
+                f"{MARK}: Expected finite observations and rewards of {self.environment!r}. "
+                f"Received: an objective of {type(self).__name__} that is NaN or infinite. If they "
+                "are finite, lower the learning rate."
+            ],
         )
+        with tf.control_dependencies([] if check is None else [check]):  # None where it has run
+            return [g if g is None else tf.identity(g) for g in gradients]
 
     def test_step(self, episodes):
         lived = self.live(episodes[1], False)

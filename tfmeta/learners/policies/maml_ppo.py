@@ -72,7 +72,7 @@ class MAMLPPO(GradientPolicy):
         descend = traced_once(descend)
         for _ in range(self.updates):
             gradients, loss, kl = descend()
-            self.assert_finite(loss)
+            gradients = self.if_finite(loss, gradients)
             self.optimizer.apply(gradients, self.policy_variables())
         return loss, kl
 

@@ -99,7 +99,7 @@ class MAMLTRPO(GradientPolicy):
             tape.watch(start)
             loss, _ = self._loss_and_kl(start, supports, query)
         gradient = [tf.convert_to_tensor(g) for g in tape.gradient(loss, start)]
-        self.assert_finite(tf.linalg.global_norm(gradient))
+        gradient = self.if_finite(tf.linalg.global_norm(gradient), gradient)
         few = tf.nest.map_structure(lambda t: t[: self.curvature_tasks], (supports, query))
 
         def product(direction):
