@@ -7,10 +7,10 @@
 #     pip install -e ".[rl,plots]" "gymnasium[mujoco]"
 #     python tutorials/13_half_cheetah.py
 #
-# Expect, after 120 outer steps and 4 minutes of CPU, a first glimpse, on 40 tasks: returns of -10.5 ±
-# 2.1 before adaptation, -3.7 ± 3.6 and -0.8 ± 3.1 after 1 and 3 gradient steps; the first step gains
-# 6.9 ± 4.0. The cheetah does not run by then, but leans to where it is paid. The paper trains for
-# 800 steps of 40 tasks with 20 runs of 200 steps, which is ten hours of CPU or more here.
+# Expect, after 120 outer steps and 4 minutes of CPU, a first glimpse. On 40 tasks: returns of -10.5
+# ± 2.1 before adaptation, -3.7 ± 3.6 and -0.8 ± 3.1 after 1 and 3 gradient steps; the first one
+# gains 6.9 ± 4.0. The cheetah does not run by then, but leans to where it is paid. The paper trains
+# for 800 steps of 40 tasks with 20 runs of 200 steps, which is ten hours of CPU or more here.
 
 # %%
 import argparse
