@@ -195,6 +195,10 @@ def test_errors_are_better_when_they_are_small():
     np.testing.assert_allclose(found.share("head alone", "support left out"), 1 / 9)
     np.testing.assert_allclose(found.gain("adapted", "support mean").mean, 1.0)
     assert repr(found) == "<Diagnosis: adapts features>"
+    third = {k: EvaluationReport(np.full(2, v), "accuracy") for k, v in {
+        "adapted": np.float32(1 / 3), "support left out": np.float32(1 / 3),
+        "labels shuffled": np.float32(1 / 3), "chance": 1 / 3}.items()}  # fmt: skip
+    assert Diagnosis(third, {}, {}, {}, None).verdict == "learns nothing"
 
 
 def test_where_the_head_is_all_that_adapts_it_is_not_compared():
@@ -209,5 +213,5 @@ def test_bad_arguments():
         diagnose(learner, data, 9)
     with pytest.raises(ValueError, match="Expected count to be an integer of at least 2"):
         diagnose(learner, data, 1)
-    with pytest.raises(ValueError, match="Expected a learner that was compiled with a loss"):
+    with pytest.raises(ValueError, match="Expected a learner that adapts to single episodes"):
         diagnose(learner.network, data, 2)

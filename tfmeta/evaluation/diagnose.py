@@ -17,6 +17,7 @@ from tfmeta.evaluation.similarity import LayerOutputs, head_positions, linear_ck
 from tfmeta.evaluation.smaller import smaller
 from tfmeta.learners.gradient.base import GradientLearner
 from tfmeta.learners.gradient.inner_loop import OnlyThese, adaptation_path
+from tfmeta.learners.policies.base import PolicyLearner
 
 _ALIGNED = 16  # tasks whose outer gradients are compared
 
@@ -39,7 +40,7 @@ def diagnose(learner: MetaModel, episodes: tf.data.Dataset, count: int = 100) ->
     the outer gradients of two tasks, of 16. A learner has those that it can have.
 
     Args:
-        learner: a compiled `tfmeta.MetaModel` that adapts to single episodes, no policy.
+        learner: a compiled `tfmeta.MetaModel` that adapts to single episodes: no policy.
         episodes: a `tf.data.Dataset` of meta-batched `Episode`, of classes or functions that were
             not trained on. Its meta-batches are traced for up to five shapes.
         count: number of episodes, the first of the dataset.
@@ -56,9 +57,9 @@ def diagnose(learner: MetaModel, episodes: tf.data.Dataset, count: int = 100) ->
         "Meta-Learning without Memorization", ICLR 2020, arXiv:1912.03820.
     """
     count = check_integer("count", count, 2)
-    if not isinstance(learner, MetaModel) or learner.query_loss is None:
+    if not isinstance(learner, MetaModel) or isinstance(learner, PolicyLearner):
         raise ValueError(
-            "Expected a learner that was compiled with a loss, such as tfmeta.learners.MAML. "
+            "Expected a learner that adapts to single episodes, such as tfmeta.learners.MAML. "
             f"Received: {type(learner).__name__}."
         )
     learner.prepare(episodes)
