@@ -4,7 +4,8 @@
     python -m benchmarks.policies --rows bandits-5-10,grid
 
 A row trains a policy with the settings here, and scores it on 10,000 tasks with another seed.
-Beside it stand the published figures, and on the same tasks those of `policy_baselines`.
+Beside it stand the published figures, and on the same tasks those of `policy_baselines`. Rows of
+`benchmarks.navigation` have a protocol of their own.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import keras
 import numpy as np
 
 import tfmeta
+from benchmarks import navigation
 from benchmarks import policy_baselines as baselines
 from benchmarks.machine import machine
 from benchmarks.workers import with_tfmeta
@@ -183,17 +185,22 @@ def _share(scores, best):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--rows", default=",".join(ROWS))
+    parser.add_argument("--rows", default=",".join([*ROWS, *navigation.ROWS]))
     parser.add_argument("--steps", type=int, help="outer steps, in place of the row's")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=pathlib.Path, default=RESULTS)
     options = parser.parse_args()
     path = options.output
     for name in options.rows.split(","):
-        row = ROWS[name]
-        found = measure(row._replace(steps=options.steps or row.steps), options.seed)
+        if name in navigation.ROWS:
+            found = navigation.measure(name, options.steps, options.seed)
+            name += f"-seed-{options.seed}" * (options.seed > 0)
+        else:
+            row = ROWS[name]
+            found = measure(row._replace(steps=options.steps or row.steps), options.seed)
+            found["tasks"] = TEST_TASKS
         facts = {"machine": machine(), "versions": with_tfmeta.VERSIONS}
-        found |= {"tasks": TEST_TASKS, "seed": options.seed} | facts
+        found |= {"seed": options.seed} | facts
         print(name, json.dumps(found))
         results = json.loads(path.read_text()) if path.exists() else {}
         path.write_text(json.dumps(results | {name: found}, indent=1) + "\n")
