@@ -63,7 +63,9 @@ def diagnose(learner: MetaModel, episodes: tf.data.Dataset, count: int = 100) ->
             f"Received: {type(learner).__name__}."
         )
     learner.prepare(episodes)
-    asked, found, gradients, done = _Asked(learner), {}, [], 0
+    asked, done = _Asked(learner), 0
+    found: dict = {}
+    gradients: list = []
     for batch in _of_several(episodes):
         for name, values in asked.answers(batch).items():
             found.setdefault(name, []).append(values[: count - done])
