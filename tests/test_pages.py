@@ -59,6 +59,7 @@ def write_pictures(folder):
             image.fromarray(pixels).save(folder / f"class {label}" / f"{i}.png")
 
 
+SLOW = {("docs/guide.md", 0), ("docs/meta_rl.md", 0)}
 WITH_FOLDER = {("docs/questions.md", 0)}
 OF_A_PAGE = {
     "docs/choose.md": {"learners": lambda: [learner(), protonet()]},
@@ -85,8 +86,8 @@ def chapters():
     for name, programs in PROGRAMS.items():
         starts = [0, *BEGINS.get(name, []), len(programs)]
         for start, end in itertools.pairwise(starts):
-            # README has the guide's pretraining, too.
-            slow = [pytest.mark.slow] * ((name, start) == ("docs/guide.md", 0))
+            # Policies take long; README has the guide's pretraining, too.
+            slow = [pytest.mark.slow] * ((name, start) in SLOW)
             programs_of = programs[start:end]
             yield pytest.param(name, start, programs_of, id=f"{name}:{start}", marks=slow)
 

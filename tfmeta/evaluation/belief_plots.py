@@ -8,6 +8,7 @@ import tensorflow as tf
 from tfmeta.arguments import check_integer
 from tfmeta.environments.grid_navigation import GridNavigation
 from tfmeta.evaluation.plots import COLORS, figure_class, saved
+from tfmeta.hints import Figure
 from tfmeta.learners.policies.varibad import VariBAD
 
 STAY = 0
@@ -20,7 +21,7 @@ def plot_belief(
     path: str | None = None,
     *,
     seed: int = 1,
-):
+) -> Figure:
     """Draws, at steps of one task, the reward that is expected in each cell of the grid.
 
     A panel a step: the darker a cell, the more is expected of staying there, under the belief
