@@ -13,7 +13,7 @@ from tfmeta.evaluation.diagnose import _permutation
 from tfmeta.evaluation.diagnosis import Diagnosis
 from tfmeta.evaluation.similarity import LayerOutputs, head_positions, linear_cka
 from tfmeta.evaluation.smaller import smaller
-from tfmeta.learners import ANIL, MAML, ProtoNet
+from tfmeta.learners import ANIL, MAML, ProtoMAML, ProtoNet
 
 COUNT = 12
 
@@ -204,6 +204,20 @@ def test_errors_are_better_when_they_are_small():
 def test_where_the_head_is_all_that_adapts_it_is_not_compared():
     found = diagnose(compiled(ANIL(tasks.dense())), sinusoid(meta_batch_size=2), 2)
     assert "head alone" not in found.scores
+
+
+def test_a_start_that_is_made_of_the_support_set_is_left_out_too():
+    learner = ProtoMAML(tasks.convolutional(4, norm=False), inner_steps=1)
+    learner.compile("sgd", tasks.CROSSENTROPY, run_eagerly=True)
+    batch = tasks.images(tasks=4, ways=4, shots=2, queries=2)
+    found = diagnose(learner, tasks.dataset(batch, 1), 4)
+    left = []
+    for i in range(4):
+        start, query = learner.unadapted(tasks.one(batch.support, i - 1)), tasks.one(batch.query, i)
+        outputs = learner.predict_query(start, query.x).numpy()
+        left.append((outputs.argmax(-1) == query.y).mean())
+    np.testing.assert_allclose(found.scores["support left out"].scores, left)
+    assert found.scores["adapted"].mean > found.scores["support left out"].mean
 
 
 def test_bad_arguments():

@@ -29,8 +29,8 @@ def diagnose(learner: MetaModel, episodes: tf.data.Dataset, count: int = 100) ->
 
     - `adapted`: as in `evaluate_episodes`;
     - `support left out`: what is known without the support set of the task (memorisation, Yin et
-      al.): before any inner step or, of a learner without such a start, after adaptation to the
-      support set of another episode;
+      al.): with that of another episode, before any inner step or, of a learner without such a
+      start, after adaptation;
     - `labels shuffled`: the support labels are permuted among the rows;
     - `head alone`: the inner loop changes the last layer only (Raghu et al.);
     - `chance`, or of numbers `support mean`: what is known without the inputs.
@@ -163,7 +163,8 @@ class _Asked:
         learner, found = self.learner, {}
         with task_layers(learner), task_scope(learner):
             adapted, start = learner.adapt(support), learner.unadapted(support)
-            left = learner.adapt(other) if start is None else start
+            # A start may be made of the support set: prototypes, a memory, statistics.
+            left = learner.adapt(other) if start is None else learner.unadapted(other)
             mixed = support._replace(y=tf.gather(support.y, _permutation(support.y.shape[0])))
             found["adapted"] = self._score(adapted, support, query)
             found["support left out"] = self._score(left, support, query)
