@@ -15,6 +15,7 @@ from tfmeta.evaluation.calibration import DistributionMetric, check_predicts_dis
 from tfmeta.evaluation.default_score import default_score
 from tfmeta.evaluation.report import EvaluationReport, ScoreCurve
 from tfmeta.learners.gaussian import mean_over_rows, rows_of_targets
+from tfmeta.learners.policies.base import PolicyLearner
 
 
 def evaluate_episodes(
@@ -139,6 +140,11 @@ def score_all(learner, episodes, count, score, with_score, key, verbose):
         raise ValueError(
             "Expected a learner, such as tfmeta.learners.MAML(network). Received: "
             f"{type(learner).__name__}. A Keras model, an adapted one, too, has its own evaluate."
+        )
+    if isinstance(learner, PolicyLearner):
+        raise ValueError(
+            "Expected a learner whose query examples are given. Received: "
+            f"{type(learner).__name__}, a policy, which earns; use evaluate_returns."
         )
     score = _Score(score, getattr(learner, "query_loss", None))
     learner.prepare(episodes)

@@ -197,6 +197,12 @@ def test_actions_of_numbers():
             lambda: evaluate_returns(MAML(tfmeta.networks.mlp((1,), 1)), ENVIRONMENT.tasks()),
             "Expected a policy",
         ),
+        (
+            lambda: tfmeta.evaluation.evaluate_episodes(made(), ENVIRONMENT.tasks(), 2),
+            "Received: RL2, a policy, .*evaluate_returns",
+        ),
+        (lambda: made().adapted_model(None), "Expected a policy without a memory"),
+        (lambda: made().export("policy"), "Expected a learner that learns from examples"),
     ],
 )
 def test_bad_input(run, message):

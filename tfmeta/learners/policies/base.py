@@ -145,6 +145,20 @@ class PolicyLearner(MetaModel):
     def predict_step(self, episodes):
         raise NotImplementedError("A policy acts: see `tfmeta.environments.rollout`.")
 
+    def adapted_model(self, support):
+        raise ValueError(
+            f"Expected a policy without a memory. Received: {type(self).__name__}, which changes "
+            "with every step that it lives, as no Keras model does: let it act by "
+            "tfmeta.environments.rollout, or ask predict_query(adapt(support), observations)."
+        )
+
+    def export(self, filepath, format="tf_saved_model", *, like=None):
+        raise ValueError(
+            "Expected a learner that learns from examples. Received: "
+            f"{type(self).__name__}, a policy, which learns in its environment. Save it with "
+            'save("policy.keras"), or export the adapted_model of one without a memory.'
+        )
+
     def scored_specs(self, episode):
         return episode.query.y, episode.query.y
 
