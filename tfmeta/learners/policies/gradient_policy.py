@@ -86,7 +86,7 @@ class GradientPolicy(PolicyLearner):
             self.network = default_policy(environment.observation_size, self.choices)
         build_policy(self.network, environment, self.choices)
         self.built = True
-        self.inner_learning_rate = _rates(inner_learning_rate)
+        self.inner_learning_rate = _checked_rates(inner_learning_rate)
         self.inner_steps = check_integer("inner_steps", inner_steps, 0)
         self.estimator = check_estimator(estimator)
         self.first_order = check_flag("first_order", first_order)
@@ -222,7 +222,8 @@ class GradientPolicy(PolicyLearner):
             )  # fmt: skip
             return -mean_over_steps(terms, experience.mask), state
 
-        rule = SGD(self.inner_learning_rate[min(step, len(self.inner_learning_rate) - 1)])
+        rates = self.inner_learning_rate
+        rule = SGD(rates[min(step, len(rates) - 1)] if isinstance(rates, list) else rates)
         path, _, _ = gradient_steps(loss, weights, (), rule, 1, self.first_order)
         return path[-1]
 
@@ -311,9 +312,10 @@ def mean_over_steps(terms, mask):
     return tf.reduce_sum(mask * terms) / tf.maximum(tf.reduce_sum(mask), 1.0)
 
 
-def _rates(given):
-    """The inner learning rate of each step, a list."""
-    rates = given if isinstance(given, list | tuple) else [given]
-    if not rates:
+def _checked_rates(given):
+    """The inner learning rate of all steps, a number, or of each, a list."""
+    if not isinstance(given, list | tuple):
+        return check_number("inner_learning_rate", given)
+    if not given:
         raise ValueError("Expected inner_learning_rate to have a step. Received: none.")
-    return [check_number("inner_learning_rate", rate) for rate in rates]
+    return [check_number("inner_learning_rate", rate) for rate in given]
