@@ -4,7 +4,9 @@ import keras
 import tensorflow as tf
 
 from tfmeta.backend import private
+from tfmeta.backend.solve import elementary_operations
 from tfmeta.engine import building
+from tfmeta.engine.export.files import missing_operations
 from tfmeta.engine.input_ranges import scaled
 from tfmeta.engine.inputs import as_examples
 from tfmeta.engine.saved_in_keras import no_hdf5
@@ -62,6 +64,24 @@ class AdaptedModel(keras.Model):
         structure = self._structure.structured_outputs
         values = [tf.convert_to_tensor(weight) for weight in self.adapted]
         return self.learner.predict_query(tf.nest.pack_sequence_as(structure, values), x)
+
+    def export(self, filepath, format="tf_saved_model", **kwargs):
+        """As `keras.Model.export`; a LiteRT file is made of LiteRT's own operations.
+
+        Raises:
+            ValueError: LiteRT lacks an operation.
+        """
+        if format != "litert":
+            return super().export(filepath, format=format, **kwargs)
+        try:
+            with elementary_operations():
+                return super().export(filepath, format=format, **kwargs)
+        except Exception as error:  # of a class that TensorFlow does not name in public
+            raise ValueError(
+                "Expected a task of a learner of LiteRT's own operations. Received: one of "
+                f"{type(self.learner).__name__}, which takes {missing_operations(error)}. Call "
+                "export(path), which writes a SavedModel."
+            ) from error
 
     def get_config(self):
         if private.writes_hdf5():

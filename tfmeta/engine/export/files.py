@@ -78,9 +78,13 @@ def _converted(learner, like):
         try:
             return converter.convert()
         except Exception as error:  # of a class that TensorFlow does not name in public
-            named = re.findall(r"(?:Select|Custom) ops: ([\w, ]+)", str(error))
-            operations = ", ".join(named) or str(error).splitlines()[0]
-            raise _no_litert(learner, f"one that takes {operations}") from error
+            raise _no_litert(learner, f"one that takes {missing_operations(error)}") from error
+
+
+def missing_operations(error):
+    """What LiteRT lacks, by the error of its converter."""
+    named = re.findall(r"(?:Select|Custom) ops: ([\w, ]+)", str(error))
+    return ", ".join(named) or str(error).splitlines()[0]
 
 
 def _no_litert(learner, what):
