@@ -77,10 +77,13 @@ class AdaptedModel(keras.Model):
             with elementary_operations():
                 return super().export(filepath, format=format, **kwargs)
         except Exception as error:  # of a class that TensorFlow does not name in public
+            operations = missing_operations(error)
+            if not operations:  # a wrong path, say: Keras has its own words
+                raise
             raise ValueError(
                 "Expected a task of a learner of LiteRT's own operations. Received: one of "
-                f"{type(self.learner).__name__}, which takes {missing_operations(error)}. Call "
-                "export(path), which writes a SavedModel."
+                f"{type(self.learner).__name__}, which takes {operations}. Call export(path), "
+                "which writes a SavedModel."
             ) from error
 
     def get_config(self):

@@ -136,16 +136,7 @@ def score_all(learner, episodes, count, score, with_score, key, verbose):
         key: tells the functions of one learner apart.
     """
     check_integer("count", count, 1)
-    if not hasattr(learner, "prepare"):
-        raise ValueError(
-            "Expected a learner, such as tfmeta.learners.MAML(network). Received: "
-            f"{type(learner).__name__}. A Keras model, an adapted one, too, has its own evaluate."
-        )
-    if isinstance(learner, PolicyLearner):
-        raise ValueError(
-            "Expected a learner whose query examples are given. Received: "
-            f"{type(learner).__name__}, a policy, which earns; use evaluate_returns."
-        )
+    _check_is_scored(learner)
     score = _Score(score, getattr(learner, "query_loss", None))
     learner.prepare(episodes)
 
@@ -184,6 +175,20 @@ def score_all(learner, episodes, count, score, with_score, key, verbose):
         f"Expected at least count={count} episodes. Received: a dataset that ends after {done}. "
         "Make the dataset with a larger count (None: endless), or lower count here."
     )
+
+
+def _check_is_scored(learner):
+    """A ValueError unless it is a learner whose predictions for episodes can be scored."""
+    if not hasattr(learner, "prepare"):
+        raise ValueError(
+            "Expected a learner, such as tfmeta.learners.MAML(network). Received: "
+            f"{type(learner).__name__}. A Keras model, an adapted one, too, has its own evaluate."
+        )
+    if isinstance(learner, PolicyLearner):
+        raise ValueError(
+            "Expected a learner whose query examples are given. Received: "
+            f"{type(learner).__name__}, a policy, which earns; use evaluate_returns."
+        )
 
 
 def is_transductive(learner):

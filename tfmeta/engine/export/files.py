@@ -78,13 +78,13 @@ def _converted(learner, like):
         try:
             return converter.convert()
         except Exception as error:  # of a class that TensorFlow does not name in public
-            raise _no_litert(learner, f"one that takes {missing_operations(error)}") from error
+            what = missing_operations(error) or str(error).splitlines()[0]
+            raise _no_litert(learner, f"one that takes {what}") from error
 
 
 def missing_operations(error):
-    """What LiteRT lacks, by the error of its converter."""
-    named = re.findall(r"(?:Select|Custom) ops: ([\w, ]+)", str(error))
-    return ", ".join(named) or str(error).splitlines()[0]
+    """What LiteRT lacks, by the error of its converter; "" if the error is about something else."""
+    return ", ".join(re.findall(r"(?:Select|Custom) ops: ([\w, ]+)", str(error)))
 
 
 def _no_litert(learner, what):
