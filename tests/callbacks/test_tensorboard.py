@@ -138,7 +138,7 @@ def test_fit_writes_numbers_pictures_and_the_configuration(tmp_path):
 
 
 def test_frames_tell_right_from_wrong():
-    from tfmeta.evaluation.images import as_picture, holds_pictures
+    from tfmeta.evaluation.pictures.images import as_picture, holds_pictures
 
     episode = tasks.images(tasks=1, ways=3, shots=1, queries=1)
     outputs = np.eye(3)[[[0, 2, 2]]]

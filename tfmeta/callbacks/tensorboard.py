@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from tfmeta.callbacks.watch import Watch, configuration
-from tfmeta.evaluation.images import as_picture, holds_pictures
+from tfmeta.evaluation.pictures.images import as_picture, holds_pictures
 from tfmeta.hints import Path
 
 

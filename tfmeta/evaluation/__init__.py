@@ -1,17 +1,17 @@
 """Scores over many episodes, with their intervals, and pictures of them."""
 
 from tfmeta.evaluation.active import active_curve
-from tfmeta.evaluation.belief_plots import plot_belief
 from tfmeta.evaluation.calibration import Coverage, NegativeLogLikelihood
 from tfmeta.evaluation.comparison import Comparison, compare
-from tfmeta.evaluation.diagnose import diagnose
-from tfmeta.evaluation.diagnosis import Diagnosis
+from tfmeta.evaluation.diagnosis.diagnose import diagnose
+from tfmeta.evaluation.diagnosis.diagnosis import Diagnosis
 from tfmeta.evaluation.exact_gp import ExactGP
-from tfmeta.evaluation.function_plots import plot_functions
-from tfmeta.evaluation.gate_plots import plot_gates
 from tfmeta.evaluation.likelihood import score_likelihood
 from tfmeta.evaluation.parts import score_classes, score_shots
-from tfmeta.evaluation.plots import plot_curve, plot_episode
+from tfmeta.evaluation.pictures.belief_plots import plot_belief
+from tfmeta.evaluation.pictures.function_plots import plot_functions
+from tfmeta.evaluation.pictures.gate_plots import plot_gates
+from tfmeta.evaluation.pictures.plots import plot_curve, plot_episode
 from tfmeta.evaluation.rejection import score_rejection
 from tfmeta.evaluation.reliability import (
     ExpectedCalibrationError,

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tfmeta.arguments import check_flag, check_integer
 from tfmeta.engine import losses
 from tfmeta.engine.meta_model import MetaModel
-from tfmeta.evaluation.plots import COLORS, figure_class, saved
+from tfmeta.evaluation.pictures.plots import COLORS, figure_class, saved
 from tfmeta.evaluation.scoring import is_transductive, score_all
 from tfmeta.hints import Figure, Path
 

@@ -181,7 +181,7 @@ def _figures(report):
 
 def histogram(report):
     """A figure of how the scores of the episodes are spread."""
-    from tfmeta.evaluation.plots import COLORS, figure_class
+    from tfmeta.evaluation.pictures.plots import COLORS, figure_class
 
     scale, unit = (100, " (%)") if is_percent(report.score_name) else (1, "")
     figure = figure_class()(figsize=(6.4, 3.4), layout="constrained")

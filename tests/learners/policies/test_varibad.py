@@ -7,7 +7,8 @@ import tensorflow as tf
 
 import tfmeta
 from tfmeta.environments import bandits, grid_navigation, point_navigation
-from tfmeta.evaluation import belief_plots, plot_belief
+from tfmeta.evaluation import plot_belief
+from tfmeta.evaluation.pictures import belief_plots
 from tfmeta.learners import VariBAD
 
 GRID = grid_navigation(size=3, horizon=2, episodes=2)

@@ -9,10 +9,10 @@ import tensorflow as tf
 import tfmeta
 from tfmeta.episodes import sinusoid
 from tfmeta.evaluation import EvaluationReport, diagnose
-from tfmeta.evaluation.diagnose import _permutation
-from tfmeta.evaluation.diagnosis import Diagnosis
-from tfmeta.evaluation.similarity import LayerOutputs, head_positions, linear_cka
-from tfmeta.evaluation.smaller import smaller
+from tfmeta.evaluation.diagnosis.diagnose import _permutation
+from tfmeta.evaluation.diagnosis.diagnosis import Diagnosis
+from tfmeta.evaluation.diagnosis.similarity import LayerOutputs, head_positions, linear_cka
+from tfmeta.evaluation.diagnosis.smaller import smaller
 from tfmeta.learners import ANIL, MAML, ProtoMAML, ProtoNet
 
 COUNT = 12

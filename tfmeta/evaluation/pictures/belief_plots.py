@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tfmeta.arguments import check_integer
 from tfmeta.environments.grid_navigation import GridNavigation
-from tfmeta.evaluation.plots import COLORS, figure_class, saved
+from tfmeta.evaluation.pictures.plots import COLORS, figure_class, saved
 from tfmeta.hints import Figure
 from tfmeta.learners.policies.varibad import VariBAD
 

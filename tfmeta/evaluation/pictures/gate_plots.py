@@ -3,7 +3,7 @@
 import numpy as np
 
 from tfmeta.engine.meta_model import MetaModel
-from tfmeta.evaluation.plots import COLORS, figure_class, saved
+from tfmeta.evaluation.pictures.plots import COLORS, figure_class, saved
 from tfmeta.hints import Figure, Path
 from tfmeta.learners.gradient.lstm_meta_learner import LSTMMetaLearner
 from tfmeta.types import Episode, Examples

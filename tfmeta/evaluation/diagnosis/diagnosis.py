@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from tfmeta.evaluation.plots import COLORS, figure_class, saved
+from tfmeta.evaluation.pictures.plots import COLORS, figure_class, saved
 from tfmeta.evaluation.report import EvaluationReport
 from tfmeta.evaluation.score_words import is_higher_better, is_percent, shown
 from tfmeta.hints import Figure, Path

@@ -10,11 +10,11 @@ from tfmeta.engine.meta_model import MetaModel
 from tfmeta.engine.purity import task_scope
 from tfmeta.engine.task import task_layers
 from tfmeta.evaluation.default_score import default_score
-from tfmeta.evaluation.diagnosis import Diagnosis
+from tfmeta.evaluation.diagnosis.diagnosis import Diagnosis
+from tfmeta.evaluation.diagnosis.similarity import LayerOutputs, head_positions, linear_cka
+from tfmeta.evaluation.diagnosis.smaller import smaller
 from tfmeta.evaluation.report import EvaluationReport
 from tfmeta.evaluation.scoring import is_transductive
-from tfmeta.evaluation.similarity import LayerOutputs, head_positions, linear_cka
-from tfmeta.evaluation.smaller import smaller
 from tfmeta.learners.gradient.base import GradientLearner
 from tfmeta.learners.gradient.inner_loop import OnlyThese, adaptation_path
 from tfmeta.learners.policies.base import PolicyLearner

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from tfmeta.evaluation.plots import COLORS, figure_class, saved
+from tfmeta.evaluation.pictures.plots import COLORS, figure_class, saved
 from tfmeta.hints import Figure, Path
 from tfmeta.types import Episode, Examples
 

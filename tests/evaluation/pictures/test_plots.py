@@ -10,7 +10,7 @@ pytest.importorskip("matplotlib")
 from evaluation.fakes import classification_arrays
 
 from tfmeta.evaluation import plot_curve, plot_episode
-from tfmeta.evaluation.plots import RIGHT, WRONG
+from tfmeta.evaluation.pictures.plots import RIGHT, WRONG
 from tfmeta.evaluation.report import ScoreCurve
 from tfmeta.types import Episode, Examples
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tfmeta.evaluation.images import one_task
+from tfmeta.evaluation.pictures.images import one_task
 from tfmeta.evaluation.report import ScoreCurve
 from tfmeta.evaluation.score_words import is_percent
 from tfmeta.hints import Figure, Path

@@ -1,0 +1,1 @@
+"""What a learner relies on: tests of it, and verdicts in words."""

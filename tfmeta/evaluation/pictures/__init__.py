@@ -1,0 +1,1 @@
+"""Pictures: of episodes, curves, functions, gates and beliefs."""
