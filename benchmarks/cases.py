@@ -11,6 +11,8 @@ import math
 
 import numpy as np
 
+from benchmarks import cases_context
+
 # Keras's default, which tfmeta's conv4 takes; PyTorch's and Flax's is 1e-5.
 EPSILON = 1e-3
 
@@ -20,7 +22,8 @@ class Case:
     """One outer step: a network, a meta-batch, an inner loop.
 
     `width` is the number of hidden units or filters, `outputs` 0 leaves the head out,
-    `downsample` is "pool" or "stride". In a sinusoid there is one "class".
+    `downsample` is "pool" or "stride". In a sinusoid there is one "class", and in a sequence, whose
+    rows are of `outputs` classes.
     """
 
     network: str
@@ -44,7 +47,7 @@ class Case:
 
     @property
     def classifies(self):
-        return self.network == "conv4"
+        return self.network in ("conv4", "sequence")
 
 
 SINUSOID = Case("mlp", (1,), 1, 40, tasks=25, ways=1, shots=10, queries=10, steps_per_execution=50)
@@ -52,6 +55,14 @@ OMNIGLOT = Case(
     "conv4", (28, 28, 1), 5, 64, tasks=8, ways=5, shots=1, queries=5, inner_learning_rate=0.4
 )
 STRIDE = dataclasses.replace(OMNIGLOT, downsample="stride")
+PROTONET = Case(
+    "conv4", (28, 28, 1), 0, 64, tasks=1, ways=60, shots=1, queries=5, learner="protonet"
+)
+COLOR = dataclasses.replace(PROTONET, input_shape=(32, 32, 3), ways=20, shots=5)
+LARGE = dataclasses.replace(COLOR, input_shape=(84, 84, 3))
+# 50 rows of 5 classes, pictures of 20x20 (Santoro et al.); 50 points of a curve for 50 others.
+SEQUENCE = Case("sequence", (400,), 5, 200, tasks=16, ways=1, shots=49, queries=1, learner="lstm")
+CURVES = Case("curves", (1,), 1, 128, tasks=16, ways=1, shots=50, queries=50, learner="cnp")
 
 CASES = {
     "sinusoid-1": SINUSOID,
@@ -79,12 +90,16 @@ CASES = {
         inner_steps=5,
         largest_error=0.15,
     ),
-    "protonet": Case(
-        "conv4", (28, 28, 1), 0, 64, tasks=1, ways=60, shots=1, queries=5, learner="protonet"
-    ),
-    "protonet-color": Case(
-        "conv4", (32, 32, 3), 0, 64, tasks=1, ways=20, shots=5, queries=5, learner="protonet"
-    ),
+    "protonet": PROTONET,
+    "protonet-color": COLOR,
+    "protonet-84": LARGE,
+    "r2d2": dataclasses.replace(PROTONET, learner="r2d2"),
+    "r2d2-color": dataclasses.replace(COLOR, learner="r2d2"),
+    "r2d2-84": dataclasses.replace(LARGE, learner="r2d2"),
+    "lstm": SEQUENCE,
+    "cnp": dataclasses.replace(CURVES, steps_per_execution=50),
+    "tnp": dataclasses.replace(CURVES, width=64, learner="tnp"),
+    **{name: dataclasses.replace(SEQUENCE, learner=name) for name in cases_context.WITHOUT_PEERS},
     # The rule of an inner step is learned, by the mean of the losses after 20 of its steps.
     "optimizer-20": dataclasses.replace(
         SINUSOID, tasks=8, learner="optimizer", inner_steps=20, steps_per_execution=1
@@ -93,7 +108,10 @@ CASES = {
 
 
 # Measured by `--memory` only, unless `--cases` names it.
-MEMORY_ONLY = ("omniglot-10", "omniglot-20shot-1", "omniglot-20shot-10")
+MEMORY_ONLY = (
+    *("omniglot-10", "omniglot-20shot-1", "omniglot-20shot-10"),
+    *cases_context.WITHOUT_PEERS,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,6 +154,8 @@ def layers(case):
 
 def first_weights(case, seed=0):
     """Name -> array, in the order of the Keras network's trainable variables."""
+    if case.learner in cases_context.LEARNERS:
+        return cases_context.first_weights(case, seed)
     random = np.random.default_rng(seed)
     weights = {}
 
@@ -169,7 +189,10 @@ def rule_weights(seed=0):
 
 def outer_weights(case):
     """Name -> array: what the outer step descends along."""
-    return rule_weights() if case.learner == "optimizer" else first_weights(case)
+    if case.learner == "optimizer":
+        return rule_weights()
+    head = {"log_regularization": 0.0, "output_scale": 10.0} if case.learner == "r2d2" else {}
+    return first_weights(case) | {f"r2d2/{k}": np.float32(v) for k, v in head.items()}
 
 
 def all_arrays(case):
@@ -180,7 +203,7 @@ def all_arrays(case):
 def meta_batch(case, seed=0):
     """`support_x`, `support_y`, `query_x`, `query_y`: arrays `[tasks, rows, ...]`."""
     random = np.random.default_rng(seed)
-    draw = _images if case.classifies else _curves
+    draw = {"conv4": _images, "sequence": cases_context.sequences}.get(case.network, _curves)
     parts = {"support": case.shots, "query": case.queries}
     drawn = zip(parts, draw(case, parts.values(), random), strict=True)
     return {f"{part}_{axis}": array for part, xy in drawn for axis, array in zip("xy", xy)}  # noqa: B905

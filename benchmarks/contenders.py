@@ -8,6 +8,8 @@ import subprocess
 import sys
 import tempfile
 
+from benchmarks.cases_context import LEARNERS, WITHOUT_PEERS
+
 ROOT = pathlib.Path(__file__).parents[1]
 ENVIRONMENT = {
     # The processor alone. No thread settings: workers whose turn it is not use no processor time
@@ -38,11 +40,11 @@ class Kind:
     @property
     def is_peer(self):
         """Needs the environment of benchmarks/requirements.txt."""
-        return self.module in ("with_torch", "with_jax")
+        return self.module.startswith(("with_torch", "with_jax"))
 
 
-BOTH = ("maml", "protonet")
-ALL = (*BOTH, "optimizer")
+OF_CONTEXT = tuple(name for name in LEARNERS if name not in WITHOUT_PEERS)
+ALL = ("maml", "protonet", "r2d2", "optimizer", *LEARNERS)
 KINDS = {
     "tfmeta": Kind("with_tfmeta", "tfmeta", learners=ALL),
     # Each op on one core, which has to be chosen before TensorFlow starts.
@@ -61,6 +63,9 @@ KINDS = {
     "torch loop": Kind("with_torch", "loop"),
     "torch.func vmap": Kind("with_torch", "torch.func vmap"),
     "torch protonet": Kind("with_torch", "protonet", learners=("protonet",)),
+    "torch r2d2": Kind("with_torch", "r2d2", learners=("r2d2",)),
+    "torch": Kind("with_torch_context", "torch", learners=OF_CONTEXT),
+    "jax": Kind("with_jax_context", "jax", learners=OF_CONTEXT),
     "jax vmap": Kind("with_jax", "vmap", learners=("maml", "optimizer")),
     "jax map": Kind("with_jax", "map", learners=("maml", "optimizer")),
     "jax loop": Kind("with_jax", "loop"),

@@ -22,8 +22,8 @@ The FLOPs: one unit is a layer's forward pass, 2 FLOPs for each multiplication w
 | backward of dw: to x, to dy | 1 + 1 | 0 + 1 |
 
 A query example takes the first two rows: 3 units, 2 in the first layer, whose input needs no
-gradient. A support example of a second-order step takes them all: 9 and 4. In a ProtoNet support
-and query take the first two rows.
+gradient. A support example of a second-order step takes them all: 9 and 4. In ProtoNet and
+R2D2 support and query take the first two rows.
 """
 
 import argparse
@@ -45,7 +45,7 @@ def task_flops(case):
     total = 0
     for i, layer in enumerate(layers(case)):
         query_units, support_units = (QUERY, SUPPORT) if i else (QUERY_FIRST, SUPPORT_FIRST)
-        if case.learner == "protonet":
+        if case.learner in ("protonet", "r2d2"):
             support_units = query_units
         units = case.inner_steps * support * support_units + query * query_units
         total += 2 * layer.macs * units

@@ -28,7 +28,7 @@ import tempfile
 
 import numpy as np
 
-from benchmarks import speed_report
+from benchmarks import cases_context, speed_report
 from benchmarks.cases import CASES, MEMORY_ONLY, all_arrays, outer_weights
 from benchmarks.contenders import KINDS, ROOT, Worker, WorkerError, chosen
 from benchmarks.machine import LARGEST_BUSY_SHARE, busy_share, machine
@@ -103,9 +103,10 @@ def summary(case, taken, error):
 def measure_limit(name):
     """`benchmarks.limit` in a process of its own: this one holds no TensorFlow.
 
-    None for a learned rule, whose time goes into what is no matrix product.
+    None for a learned rule, whose time goes into what is no matrix product, and where the learner
+    makes its layers itself.
     """
-    if CASES[name].learner == "optimizer":
+    if CASES[name].learner in ("optimizer", *cases_context.LEARNERS):
         return None
     command = [sys.executable, "-m", "benchmarks.limit", name]
     output = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout

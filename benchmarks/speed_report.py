@@ -8,9 +8,9 @@ COLUMNS = {
     "TF, eager loop": ("tf eager loop",),
     "TF, compiled loop": ("tf function loop",),
     "higher": ("higher",),
-    "PyTorch loop": ("torch loop", "torch protonet"),
+    "PyTorch loop": ("torch loop", "torch protonet", "torch r2d2", "torch"),
     "torch.func vmap": ("torch.func vmap",),
-    "JAX, its best": ("jax vmap", "jax map", "jax loop"),
+    "JAX, its best": ("jax vmap", "jax map", "jax loop", "jax"),
 }
 
 

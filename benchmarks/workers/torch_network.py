@@ -8,6 +8,7 @@ from torch import nn
 from benchmarks.cases import EPSILON, layers
 
 PARAMETERS = {"kernel": "weight", "gamma": "weight", "bias": "bias", "beta": "bias"}
+HEAD = ("log_regularization", "output_scale")  # of R2D2
 
 
 class Mean(nn.Module):
@@ -44,6 +45,10 @@ def network(case, batch_norm=nn.BatchNorm2d):
             parts[layer.name] = nn.Linear(*layer.kernel)
             if layer.name != "head":
                 parts[f"relu_{layer.name}"] = nn.ReLU()
+    if case.learner == "r2d2":
+        parts["r2d2"] = nn.Identity()
+        for name in HEAD:
+            parts["r2d2"].register_parameter(name, nn.Parameter(torch.zeros(())))
     return nn.Sequential(parts)
 
 
@@ -56,8 +61,8 @@ def _add_blocks(case, parts, batch_norm):
         if behind:
             parts[f"pad{i}"] = nn.ZeroPad2d((0, 1, 0, 1))
         parts[f"conv{i}"] = nn.Conv2d(inputs, outputs, 3, layer.stride, 0 if behind else 1)
-        # tfmeta's gradient learners keep no running statistics; its ProtoNet does.
-        running = case.learner == "protonet"
+        # tfmeta's gradient learners keep no running statistics; ProtoNet and R2D2 do.
+        running = case.learner in ("protonet", "r2d2")
         parts[f"norm{i}"] = batch_norm(outputs, EPSILON, track_running_stats=running)
         parts[f"relu{i}"] = nn.ReLU()
         if pool:
@@ -68,7 +73,7 @@ def _add_blocks(case, parts, batch_norm):
 def torch_name(name):
     """ "conv1/kernel" -> "conv1.weight"."""
     layer, weight = name.split("/")
-    return f"{layer}.{PARAMETERS[weight]}"
+    return f"{layer}.{PARAMETERS.get(weight, weight)}"
 
 
 def to_torch(case, name, array):

@@ -7,13 +7,26 @@ import numpy as np
 import tensorflow as tf
 
 import tfmeta
+from benchmarks import cases_context
 from benchmarks.workers.serve import LEARNING_RATE, Contender, serve
+from tfmeta.engine.building import build_on
 
 VERSIONS = {
     "tensorflow": tf.__version__,
     "keras": keras.__version__,
     "tfmeta": tfmeta.__version__,
     "numpy": np.__version__,
+}
+
+
+# Learner of a case -> name of the class, and arguments: the widths of `benchmarks.cases_context`.
+CONTEXT = {
+    "lstm": ("LSTMLearner", {}),
+    "cnp": ("CNP", {}),
+    "tnp": ("TNP", {}),
+    "mann": ("MANN", {}),
+    "snail": ("SNAIL", {}),
+    "transformer": ("InContextTransformer", {}),
 }
 
 
@@ -77,6 +90,11 @@ def learner_of(case, arrays, options=None):
         )
         for variable in learner.trainable_variables:
             variable.assign(arrays[name(variable)])
+    elif case.learner == "r2d2":
+        scale = float(arrays["r2d2/output_scale"])
+        learner = tfmeta.learners.R2D2(network(case, arrays), scale=scale, name="r2d2", **arguments)
+    elif case.learner in cases_context.LEARNERS:
+        learner = context_learner(case, arrays, arguments)
     else:
         learner = tfmeta.learners.MAML(
             network(case, arrays),
@@ -94,9 +112,26 @@ def learner_of(case, arrays, options=None):
     return learner
 
 
+def context_learner(case, arrays, arguments):
+    """A learner that makes its layers on the first episode."""
+    name, sizes = CONTEXT[case.learner]
+    learner = getattr(tfmeta.learners, name)(**sizes, **arguments)
+    build_on(learner, tf.nest.map_structure(lambda t: t[0], meta_batch(arrays)))
+    names, variables = context_names(case, learner), learner.trainable_variables
+    for key, variable in zip(names, variables, strict=True):
+        variable.assign(arrays.get(key, variable))
+    return learner
+
+
+def context_names(case, learner):
+    """The names of such a learner's weights in `cases_context`, which follow their order."""
+    known = list(cases_context.shapes(case))
+    return known or [v.path for v in learner.trainable_variables]
+
+
 class Tfmeta(Contender):
     def __init__(self, case, arrays, options):
-        self.learner = learner_of(case, arrays, options)
+        self.case, self.learner = case, learner_of(case, arrays, options)
         self.steps_at_a_time = case.steps_per_execution
         self.episodes = tf.data.Dataset.from_tensors(meta_batch(arrays))
 
@@ -107,7 +142,10 @@ class Tfmeta(Contender):
     def first_moment(self):
         variables = self.learner.trainable_variables
         moments = self.learner.optimizer._momentums
-        return {name(v): m.numpy() for v, m in zip(variables, moments, strict=True)}
+        names = map(name, variables)
+        if self.case.learner in cases_context.LEARNERS:
+            names = context_names(self.case, self.learner)
+        return {k: m.numpy() for k, m in zip(names, moments, strict=True)}
 
     def run(self, steps):
         watch = Stopwatch()

@@ -1,4 +1,4 @@
-"""PyTorch: `higher`, a loop over the tasks, `torch.func` with `vmap`; and a ProtoNet."""
+"""PyTorch: `higher`, a loop over the tasks, `torch.func` with `vmap`; ProtoNet and R2D2."""
 
 import importlib.metadata
 import os
@@ -133,5 +133,23 @@ class ProtoNet(TorchContender):
         self.loss(-distances, query_y).backward()
 
 
+class R2D2(TorchContender):
+    """The embedding of a ProtoNet, and a ridge regression of as many unknowns as support rows."""
+
+    def backward(self):
+        (support_x, support_y, query_x, query_y) = (array[0] for array in self.batch)
+        head = self.model.r2d2
+        x, query = (self.with_ones(self.model(x)) for x in (support_x, query_x))
+        targets = functional.one_hot(support_y, self.case.ways).to(x.dtype)
+        gram = x @ x.T + head.log_regularization.exp() * torch.eye(len(x))
+        weights = x.T @ torch.linalg.solve(gram, targets)
+        self.loss(head.output_scale * (query @ weights), query_y).backward()
+
+    @staticmethod
+    def with_ones(rows):
+        return torch.cat([rows, torch.ones(len(rows), 1)], 1)
+
+
 if __name__ == "__main__":
-    serve({"higher": Higher, "loop": Loop, "torch.func vmap": Vmap, "protonet": ProtoNet}, VERSIONS)
+    contenders = {"higher": Higher, "loop": Loop, "torch.func vmap": Vmap}
+    serve(contenders | {"protonet": ProtoNet, "r2d2": R2D2}, VERSIONS)

@@ -7,7 +7,16 @@ import pytest
 import tensorflow as tf
 
 from benchmarks import speed_report
-from benchmarks.cases import CASES, OMNIGLOT, SINUSOID, first_weights, layers, meta_batch
+from benchmarks.cases import (
+    CASES,
+    OMNIGLOT,
+    SINUSOID,
+    all_arrays,
+    first_weights,
+    layers,
+    meta_batch,
+    outer_weights,
+)
 from benchmarks.contenders import chosen
 from benchmarks.limit import passes, task_flops, with_sides
 from benchmarks.workers import with_tensorflow, with_tfmeta
@@ -35,7 +44,7 @@ def test_the_plain_loop_takes_the_gradient_of_tfmeta(name):
     assert np.linalg.norm(found - expected) < 1e-4 * np.linalg.norm(expected)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [n for n in CASES if CASES[n].network in ("mlp", "conv4")])
 def test_cases_have_weights_for_every_layer_of_the_network(name):
     case = CASES[name]
     model = with_tfmeta.network(case, first_weights(case))
@@ -44,6 +53,21 @@ def test_cases_have_weights_for_every_layer_of_the_network(name):
     for layer in layers(case):
         if layer.name.startswith("conv"):
             assert model.get_layer(layer.name).output.shape[1:3] == (layer.height, layer.width)
+
+
+@pytest.mark.parametrize("name", ["lstm", "cnp", "tnp", "r2d2"])
+def test_first_weights_are_those_of_the_learner(name):
+    case = dataclasses.replace(CASES[name], tasks=2)
+    arrays = all_arrays(case)
+    learner = with_tfmeta.learner_of(case, arrays)
+    names = [with_tfmeta.name(v) for v in learner.trainable_variables]
+    if name != "r2d2":
+        names = with_tfmeta.context_names(case, learner)
+    weights = dict(zip(names, learner.trainable_variables, strict=True))
+    without = {"r2d2/output_offset"} if name == "r2d2" else set()  # it moves all logits
+    assert {*weights} - {*outer_weights(case)} == without
+    for key, expected in outer_weights(case).items():
+        np.testing.assert_array_equal(weights[key], expected)
 
 
 def test_flops_of_one_linear_layer_by_hand():
@@ -82,6 +106,9 @@ def test_macs_of_a_convolution_by_hand():
 
 def test_contenders_of_a_case():
     assert chosen("protonet", CASES["protonet"]) == ["tfmeta", "torch protonet"]
+    assert chosen("r2d2", CASES["r2d2"]) == ["tfmeta", "torch r2d2"]
+    assert chosen("tnp", CASES["tnp"]) == ["tfmeta", "torch", "jax"]
+    assert chosen("mann", CASES["mann"]) == ["tfmeta"]
     assert "tf function loop" not in chosen("sinusoid-1-1000", CASES["sinusoid-1-1000"])
     names = chosen("sinusoid-1", CASES["sinusoid-1"], peers=False)
     assert names == ["tfmeta", "tf eager loop", "tf function loop"]
