@@ -50,6 +50,14 @@ class GaussianLearner(MetaModel):
         """
         raise NotImplementedError(f"{type(self).__name__} does not define `predict_distribution`.")
 
+    def adapt_and_predict(self, support, x, training=False):
+        """`adapt` and then `predict_distribution`, of tensors: `(adapted, (mean, scale))`.
+
+        What a step of `fit` runs, for a subclass that can do both in one go.
+        """
+        adapted = self.adapt(support, training=training)
+        return adapted, self.predict_distribution(adapted, x, training)
+
     def query_log_likelihood(self, adapted, x, y):
         """How likely each query row is, `[M]`: the logarithm of its density.
 
@@ -65,8 +73,9 @@ class GaussianLearner(MetaModel):
         return self.predict_distribution(adapted, x, training)[0]
 
     def score_task(self, episode, training):
-        adapted, query = self.adapt(episode.support, training=training), episode.query
-        mean, scale = self.predict_distribution(adapted, as_tensor(self, query.x), training)
+        support, query = episode
+        x = as_tensor(self, query.x)
+        adapted, (mean, scale) = self.adapt_and_predict(support, x, training)
         values = log_likelihood(rows_of_targets(query.y, mean.dtype), mean, scale)
         loss = -mean_over_rows(values, query.mask)
         return TaskResult(loss, query.y, mean, query.mask, adapted=adapted, scale=scale)

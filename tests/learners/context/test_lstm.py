@@ -4,8 +4,10 @@ import keras
 import numpy as np
 import pytest
 import tasks
+import tensorflow as tf
 
 from tfmeta.learners import LSTMLearner
+from tfmeta.learners.context.recurrence import Cell, LSTMCell
 
 
 def sigmoid(x):
@@ -67,6 +69,29 @@ def test_the_cells_are_those_of_keras(cell):
         weights if cell == "lstm" else [*weights[:2], np.stack([weights[2], weights[3]])]
     )
     np.testing.assert_allclose(learner.adapt(sequence).state[0], layer(inputs)[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_all_steps_have_the_derivatives_of_single_steps(compiled):
+    random = np.random.default_rng(0)
+    cell = LSTMCell(3, dtype="float64")
+    cell.build((None, 2))
+    x, along = (tf.constant(random.normal(size=shape)) for shape in ((2, 4, 2), (3, 12)))
+    mask = tf.constant([[1.0] * 4, [1.0] * 2 + [0.0] * 2], tf.float64)
+
+    def derivatives(over):
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(x)
+            outputs, (h, c) = over(cell, x, mask)
+            loss = tf.reduce_sum(tf.sin(outputs) * mask[..., None])
+            loss += tf.reduce_sum(h * h) + tf.reduce_sum(tf.cos(c))
+            first = tape.gradient(loss, [x, *cell.trainable_variables])
+            of_first = tf.reduce_sum(first[0] ** 2) + tf.reduce_sum(first[2] * along)
+        return [loss, *first, *tape.gradient(of_first, [x, *cell.trainable_variables])]
+
+    run = tf.function(derivatives, autograph=False) if compiled else derivatives
+    for found, expected in zip(run(LSTMCell.over), run(Cell.over), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
 
 
 def test_the_forget_gate_starts_open():

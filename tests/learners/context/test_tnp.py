@@ -68,6 +68,18 @@ def test_all_points_in_one_transformer_with_a_mask_give_the_same(learner):
     np.testing.assert_allclose(scale, expected, rtol=1e-3, atol=1e-4)
 
 
+def test_context_and_targets_together_are_one_after_the_other(learner):
+    """A step of `fit` runs them through the blocks at once."""
+    support, query = (tasks.one(part) for part in made()[1])
+    support.mask[-1] = 0
+    support, query = (tfmeta.Examples(*map(tf.constant, part)) for part in (support, query))
+    adapted, (mean, scale) = learner.adapt_and_predict(support, query.x)
+    separate = learner.predict_distribution(learner.adapt(support), query.x)
+    np.testing.assert_allclose([mean, scale], separate, atol=1e-6)
+    found = learner.predict_distribution(adapted, query.x)
+    np.testing.assert_allclose(found, separate, atol=1e-6)
+
+
 def test_order_and_padding_of_the_support_rows_change_nothing(learner):
     support, query = (tasks.one(part) for part in made()[1])
     expected = predict(learner, support, query.x)

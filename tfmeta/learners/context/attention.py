@@ -40,11 +40,19 @@ class Attention(keras.layers.Layer):
 
         A mask `[rows, S]` says for each row of x which of the others it looks at.
         """
-        queries, keys = self._of_heads(self.query(x)), self._of_heads(self.key(keys))
+        return self.look(x, self.looked_up(keys, values), mask)
+
+    def looked_up(self, keys, values):
+        """What `look` takes of rows `[S, ...]`: `(k, v)`, `[heads, S, D / heads]` each."""
+        return self._of_heads(self.key(keys)), self._of_heads(self.value(values))
+
+    def look(self, x, looked_up, mask):
+        """As `call`, at rows of which `looked_up` has been computed."""
+        keys, values = looked_up
+        queries = self._of_heads(self.query(x) * (self.width // self.heads) ** -0.5)
         scores = tf.matmul(queries, keys, transpose_b=True)  # [heads, rows, S]
-        scores *= (self.width // self.heads) ** -0.5
         scores = tf.where(mask > 0, scores, scores.dtype.min / 2)
-        found = tf.matmul(tf.nn.softmax(scores), self._of_heads(self.value(values)))
+        found = tf.matmul(tf.nn.softmax(scores), values)
         return self.output_layer(tf.reshape(tf.transpose(found, (1, 0, 2)), (-1, self.width)))
 
     def _of_heads(self, rows):

@@ -104,6 +104,8 @@ class MANN(SequenceLearner):
 class MemoryCell(recurrence.LSTMCell):
     """The controller and its memory: state `(h, c, r [R W], M [N, W], w^r [R, N], w^u [N])`."""
 
+    over = recurrence.Cell.over  # step by step: a step is more than that of the controller
+
     def __init__(self, units, rows, width, heads, decay, write_keys, **kwargs):
         super().__init__(units, **kwargs)
         self.rows, self.width, self.heads = rows, width, heads

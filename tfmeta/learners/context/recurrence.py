@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tfmeta.backend.calls import with_batch_axis
 from tfmeta.backend.scan import scan
+from tfmeta.learners.context.lstm_steps import lstm_steps
 from tfmeta.learners.context.sequence import for_each, last_real, one_step_late
 
 
@@ -26,9 +27,7 @@ def read(learner, x, y, mask):
     """`SequenceLearner.read` of a learner that reads `[x_t, y_{t-1}]` into the state of a cell.
 
     Args:
-        learner: has `recurrence`, a Keras layer with `start(batch, dtype)`, the first state;
-            `project(inputs)`, what inputs alone contribute, of all steps at once; and
-            `step(projected, state)`, which returns `(outputs, state)`.
+        learner: has `recurrence`, a `Cell`.
         x, y, mask: as in `SequenceLearner.read`.
 
     Returns:
@@ -39,8 +38,7 @@ def read(learner, x, y, mask):
         cell.build((None, inputs.shape[-1]))
 
     def run(inputs, mask):
-        start = cell.start(tf.shape(inputs)[0], inputs.dtype)
-        return scan(cell.step, cell.project(inputs), mask, start)
+        return cell.over(inputs, mask)
 
     hidden, state = with_batch_axis(run, inputs, mask)
     return learner.head(hidden, y), Recalled(state, last_real(y, mask))
@@ -54,7 +52,11 @@ def answer(learner, memory, x):
 
 
 class Cell(keras.layers.Layer):
-    """Base of recurrent cells: weights as in Keras's, gates of all inputs in one product."""
+    """Base of recurrent cells: weights as in Keras's, gates of all inputs in one product.
+
+    A subclass has `start(batch, dtype)`, the first state, and `step(projected, state)`, which
+    returns `(outputs, state)` from what `project` makes of inputs.
+    """
 
     gates = 1
 
@@ -80,6 +82,19 @@ class Cell(keras.layers.Layer):
         """`x W + b`, `[..., gates H]`, in the dtype of the weights."""
         return tf.tensordot(inputs, self.kernel, 1) + self.bias
 
+    def over(self, inputs, mask):
+        """Read sequences from their first steps on.
+
+        Args:
+            inputs: `[B, T, F]`.
+            mask: `[B, T]`, ones, then zeros.
+
+        Returns:
+            `(outputs, state)`: `[B, T, H]`, and the state after the last step whose mask is 1.
+        """
+        start = self.start(tf.shape(inputs)[0], inputs.dtype)
+        return scan(self.step, self.project(inputs), mask, start)
+
 
 class LSTMCell(Cell):
     """Hochreiter and Schmidhuber's, with a forget gate, whose bias starts at 1."""
@@ -93,6 +108,13 @@ class LSTMCell(Cell):
     def start(self, batch, dtype):
         zeros = tf.zeros((batch, self.units), dtype)
         return zeros, zeros
+
+    def over(self, inputs, mask):
+        projected = self.project(tf.transpose(inputs, [1, 0, 2]))
+        h, c = lstm_steps(projected, tf.convert_to_tensor(self.recurrent))
+        last = tf.transpose(mask - tf.concat([mask[:, 1:], tf.zeros_like(mask[:, :1])], axis=1))
+        state = tuple(tf.reduce_sum(t * last[..., None], axis=0) for t in (h, c))
+        return tf.transpose(h, [1, 0, 2]), state
 
     def step(self, projected, state):
         h, c = state

@@ -15,12 +15,13 @@ class ContextStates(NamedTuple):
     """What `TNP.adapt` returns.
 
     Attributes:
-        states: `[L, S, D]`, the context points as each of the L blocks meets them.
+        points: for each of the L blocks keys and values of the context points,
+            `[heads, S, D / heads]` each.
         mask: `[S]`, 0 for rows that nothing looks at.
         blank: zeros `[d]`, in the place of a target that is not known.
     """
 
-    states: Any
+    points: Any
     mask: Any
     blank: Any
 
@@ -106,22 +107,42 @@ class TNP(GaussianLearner):
     def adapt(self, support, training=False):
         x = self.features(support.x, training)
         y = rows_of_targets(support.y, x.dtype)
-        state = self.embed(tf.concat([x, y], axis=-1), training=training)
-        states = []
-        for block in self.transform:
-            states.append(state)
-            state = block(state, state, support.mask)
+        rows = self.embed(tf.concat([x, y], axis=-1), training=training)
+        rows, context = self._through_blocks(rows, support)
         if not self.decode.built:  # here it sees the width of targets
-            self.decode(full_precision(state), y)
-        return ContextStates(tf.stack(states), support.mask, tf.zeros_like(y[0]))
+            self.decode(full_precision(rows), y)
+        return context._replace(blank=tf.zeros_like(y[0]))
 
     def predict_distribution(self, adapted, x, training=False):
         x = self.features(x, training)
         unknown = tf.ones_like(x[:, :1]) * tf.cast(adapted.blank, x.dtype)
-        state = self.embed(tf.concat([x, unknown], axis=-1), training=training)
-        for block, context in zip(self.transform, tf.unstack(adapted.states), strict=True):
-            state = block(state, tf.cast(context, state.dtype), adapted.mask)
-        return self.decode(full_precision(state), training=training)
+        rows = self.embed(tf.concat([x, unknown], axis=-1), training=training)
+        for block, points in zip(self.transform, adapted.points, strict=True):
+            rows, _ = block(rows, points, adapted.mask)
+        return self.decode(full_precision(rows), training=training)
+
+    def adapt_and_predict(self, support, x, training=False):
+        # One pass for context and targets together: half the operations of a step.
+        if not self.decode.built:
+            return super().adapt_and_predict(support, x, training)
+        known, x = self.features(support.x, training), self.features(x, training)
+        y = rows_of_targets(support.y, x.dtype)
+        blank = tf.zeros_like(y[0])
+        unknown = tf.ones_like(x[:, :1]) * blank
+        pairs = (tf.concat(t, axis=0) for t in ((known, x), (y, unknown)))
+        rows = self.embed(tf.concat(list(pairs), axis=-1), training=training)
+        rows, context = self._through_blocks(rows, support)
+        targets = rows[y.shape[0] or tf.shape(y)[0] :]
+        mean_and_scale = self.decode(full_precision(targets), training=training)
+        return context._replace(blank=blank), mean_and_scale
+
+    def _through_blocks(self, rows, support):
+        """Rows `[.., D]`, the context points first, after all blocks; and `ContextStates`."""
+        number, points = support.y.shape[0] or tf.shape(support.y)[0], []
+        for block in self.transform:
+            rows, looked_up = block(rows, rows[:number], support.mask)
+            points.append(looked_up)
+        return rows, ContextStates(tuple(points), support.mask, None)
 
 
 class Block(keras.layers.Layer):
@@ -140,7 +161,7 @@ class Block(keras.layers.Layer):
         self.narrow = keras.layers.Dense(width, dtype=dtype)
         self.norms = [keras.layers.LayerNormalization(epsilon=1e-5, dtype=dtype) for _ in range(2)]
 
-    def build(self, rows_shape, context_shape=None, mask_shape=None):
+    def build(self, rows_shape):
         self.attend.build(rows_shape, rows_shape, rows_shape)
         self.widen.build(rows_shape)
         self.narrow.build(self.widen.compute_output_shape(rows_shape))
@@ -148,6 +169,13 @@ class Block(keras.layers.Layer):
             norm.build(rows_shape)
 
     def call(self, rows, context, mask):
-        """`[rows, D]`, of points `[rows, D]`, context points `[S, D]` and their mask `[S]`."""
-        rows = self.norms[0](rows + self.attend(rows, context, context, mask))
-        return self.norms[1](rows + self.narrow(self.widen(rows)))
+        """Points `[rows, D]` that look at the context points `[S, D]`, whose mask is `[S]`.
+
+        Returns:
+            `(rows, looked_up)`: what becomes of the points, and of the context points keys and
+            values, which may be given in their place.
+        """
+        if not isinstance(context, tuple):
+            context = self.attend.looked_up(context, context)
+        rows = self.norms[0](rows + self.attend.look(rows, context, mask))
+        return self.norms[1](rows + self.narrow(self.widen(rows))), context
