@@ -34,7 +34,7 @@ class Row(NamedTuple):
         learner: name of its class.
         arguments: of the learner's constructor, besides those that all have.
         steps: outer steps.
-        rate: of Adam, None for a learner without an optimizer.
+        rate: of Adam, None for a learner without an optimizer; or at first and at last, in a line.
         tasks: goals of an outer step.
         trajectories: of each goal, to adapt on and to be scored on.
     """
@@ -50,8 +50,8 @@ class Row(NamedTuple):
 OF_ALL = {"inner_learning_rate": (0.5, 0.05), "decay": 0.95}
 ROWS = {
     "navigation-trpo": Row("MAMLTRPO", {"curvature_tasks": 10}, steps=140),
-    "navigation-ppo": Row("MAMLPPO", {}, steps=140, rate=1e-3),
-    "navigation-promp": Row("ProMP", {}, steps=140, rate=1e-3),
+    "navigation-ppo": Row("MAMLPPO", {}, steps=40, rate=1e-3),
+    "navigation-promp": Row("ProMP", {}, steps=250, rate=(3e-3, 3e-4)),
 }
 
 
@@ -59,7 +59,11 @@ def trained(row, environment, steps, seed):
     """A learner after so many steps, and the CPU seconds that it took."""
     keras.utils.set_random_seed(seed)
     learner = getattr(tfmeta.learners, row.learner)(environment, **OF_ALL, **row.arguments)
-    learner.compile(*[] if row.rate is None else [keras.optimizers.Adam(row.rate)])
+    rate = row.rate
+    if isinstance(rate, tuple):
+        updates = steps * learner.optimizer_steps
+        rate = keras.optimizers.schedules.PolynomialDecay(rate[0], updates, rate[1])
+    learner.compile(*[] if rate is None else [keras.optimizers.Adam(rate)])
     start = time.process_time()
     tasks = environment.tasks(row.trajectories, row.tasks, seed=seed)
     learner.fit(tasks, epochs=max(steps // 10, 1), steps_per_epoch=min(steps, 10), verbose=2)

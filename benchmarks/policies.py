@@ -42,6 +42,7 @@ class Row(NamedTuple):
         rate: of Adam at first; it falls in a line to a thirtieth.
         entropy: `entropy_weight` at first and at last, in a line, too.
         before: rows whose weights this one goes on from, one after the other; of shorter trials.
+        jit_compile: whether XLA compiles an outer step: 1.7 times as fast, the first slower.
     """
 
     environment: Any
@@ -53,6 +54,7 @@ class Row(NamedTuple):
     rate: float = 5e-3
     entropy: tuple = (0.02, 0.002)
     before: tuple = ()
+    jit_compile: bool = False
 
 
 def _bandit(arms, pulls, rl2, gittins, random, **settings):
@@ -111,7 +113,8 @@ def _trained_on(row, seed, weights):
     line, steps = keras.optimizers.schedules.PolynomialDecay, row.steps
     arguments = {"entropy_weight": line(row.entropy[0], steps, row.entropy[1])} | row.arguments
     learner = getattr(tfmeta.learners, row.learner)(row.environment, **arguments)
-    learner.compile(keras.optimizers.Adam(line(row.rate, steps, row.rate / 30)))
+    optimizer = keras.optimizers.Adam(line(row.rate, steps, row.rate / 30))
+    learner.compile(optimizer, jit_compile=row.jit_compile)
     start = time.process_time()
     stream = row.environment.tasks(meta_batch_size=row.tasks, seed=seed)
     learner.prepare(stream)

@@ -53,6 +53,22 @@ def test_adaptation_that_does_nothing_or_harm(rate, words):
     assert ("Lower" if rate > 1 else "Raise") + " inner_learning_rate" in one
 
 
+class TwoSteps(MAML):
+    """An outer step is two of the optimizer."""
+
+    optimizer_steps = 2
+
+    def train_step(self, episodes):
+        super().train_step(episodes)
+        return super().train_step(episodes)
+
+
+def test_outer_steps_are_counted_where_each_is_several_of_the_optimizer():
+    learner = TwoSteps(tasks.line(), inner_learning_rate=1e-6)
+    (one,) = fit(learner, lines(2), 4, steps_per_epoch=60)
+    assert "over the last 120 outer steps" in one
+
+
 def test_the_difference_is_that_of_the_same_tasks():
     learner = MAML(tasks.line(), inner_learning_rate=1.5)
     learner.compile(keras.optimizers.SGD(0.0), "mse")

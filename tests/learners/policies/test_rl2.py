@@ -8,7 +8,7 @@ import tensorflow as tf
 import tfmeta
 from tfmeta.environments import bandits, grid_navigation, point_navigation
 from tfmeta.evaluation import evaluate_returns
-from tfmeta.learners import MAML, MAMLPPO, MAMLTRPO, RL2
+from tfmeta.learners import MAML, MAMLPPO, MAMLTRPO, RL2, VariBAD
 
 ENVIRONMENT = bandits(arms=2, pulls=6)
 
@@ -116,7 +116,7 @@ def test_the_state_lives_across_episodes_and_a_later_reward_changes_nothing_befo
 
 def test_the_gradient_is_the_estimators():
     """Against the gradient of the same sum, made of a second pass over what was lived through."""
-    learner = made(entropy_weight=0.1, value_weight=0.3)
+    learner = made(entropy_weight=0.1, value_weight=0.3, reward_weight=0.2)
     tasks = ENVIRONMENT.tasks(meta_batch_size=5, count=5)
     learner.prepare(tasks)
     query = next(iter(tasks)).query
@@ -139,7 +139,10 @@ def test_the_gradient_is_the_estimators():
             0.0,
         )
         for t in range(6):
-            choices, value, state = learner.act(trajectories.observations[t], state, experience)
+            seen = trajectories.observations[t]
+            choices, value, state, told = learner.act(seen, state, experience)
+            told = tf.gather(told, trajectories.actions[t], batch_dims=1)
+            surprise = tf.square(told - trajectories.rewards[t]) / rewards.var()
             logs = tf.nn.log_softmax(choices)
             log_chance = tf.gather(logs, trajectories.actions[t], batch_dims=1)
             entropy = -tf.reduce_sum(tf.exp(logs) * logs, axis=-1)
@@ -149,6 +152,7 @@ def test_the_gradient_is_the_estimators():
             total += tf.reduce_mean(
                 0.3 * error - scaled[t].astype("float32") * log_chance - 0.1 * entropy
             )
+            total += 0.2 * tf.reduce_mean(surprise)
             ended = tf.fill([5], float(t == 5))
             experience = trajectories.actions[t], trajectories.rewards[t], ended
         total /= 6
@@ -176,6 +180,9 @@ def test_actions_of_numbers():
         (lambda: RL2(ENVIRONMENT, units=0), "Expected units"),
         (lambda: RL2(ENVIRONMENT, discount=1.5), "Expected discount <= 1"),
         (lambda: RL2(ENVIRONMENT, decay=1.5), "Expected decay <= 1"),
+        (lambda: RL2(ENVIRONMENT, reward_weight=-1.0), "Expected reward_weight"),
+        (lambda: RL2(point_navigation(), reward_weight=1.0), "reward of each .* Received: 1.0"),
+        (lambda: VariBAD(ENVIRONMENT, reward_weight=1.0), "VariBAD has a decoder of rewards"),
         (
             lambda: made().fit(bandits(arms=3).tasks(), steps_per_epoch=1),
             r"Expected tasks of Bandits\(arms=2, pulls=6\)",

@@ -20,11 +20,12 @@ def made(environment, **arguments):
 
 
 @pytest.mark.parametrize(
-    "environment", [mazes(size=2, horizon=3, episodes=3), point_navigation(horizon=3)]
+    ("environment", "weight"),
+    [(mazes(size=2, horizon=3, episodes=3), 0.5), (point_navigation(horizon=3), 0.0)],
 )
-def test_acting_step_by_step_equals_reading_all_steps_at_once(environment):
+def test_acting_step_by_step_equals_reading_all_steps_at_once(environment, weight):
     """In mazes, an episode may be over before its time."""
-    learner = made(environment)
+    learner = made(environment, reward_weight=weight)
     for block in learner.blocks:  # biases are zeros at first
         for v in block.weights:
             v.assign_add(tf.random.stateless_normal(v.shape, (1, 2)) * 0.3)

@@ -182,7 +182,7 @@ def classes_of(episodes):
 
 
 def _outer_steps(learner):
-    return int(tf.convert_to_tensor(learner.optimizer.iterations))
+    return int(tf.convert_to_tensor(learner.optimizer.iterations)) // learner.optimizer_steps
 
 
 def _rows(part, task):

@@ -40,6 +40,14 @@ class ActorCritic(PolicyLearner):
     `R_t = A_t + V(h_t)`. What the critic puts out is the mean reward of the steps to come: times
     `sum over i < T - t of discount^i` it is `V(h_t)`, which so need not count the steps.
 
+    With a `reward_weight` `c_r` the memory is also asked what the reward of the chosen action will
+    be, and descended is `c_r (g(h_t)[a_t] - r_t)^2 / var(r)` besides: what pays is then worth
+    remembering before the policy makes use of it.
+
+    The last step of a trial is worth its reward, and no more: that a trial ends there is part of
+    the task, and nothing is added for what would come after a time limit. Nor does what ends an
+    episode cut off the returns, as the next one is lived with the same memory.
+
     A subclass defines `empty_memory` and `act`.
 
     Args:
@@ -51,10 +59,13 @@ class ActorCritic(PolicyLearner):
         entropy_weight: `c_e`, at least 0: how much choices are kept open; or a
             `keras.optimizers.schedules.LearningRateSchedule` of it over the outer steps.
         value_weight: `c_v`, at least 0.
+        reward_weight: `c_r`, at least 0, of `Discrete` actions; 0, the default, asks nothing.
         **kwargs: `name` and `dtype`, as in `MetaModel`.
     """
 
     order_matters = True
+    #: True if there is a `reward_weight`.
+    can_tell_rewards = True
 
     def __init__(
         self,
@@ -65,6 +76,7 @@ class ActorCritic(PolicyLearner):
         decay=0.9,
         entropy_weight=0.01,
         value_weight=0.25,
+        reward_weight=0.0,
         **kwargs,
     ):
         super().__init__(environment, network, discount=discount, **kwargs)
@@ -75,10 +87,28 @@ class ActorCritic(PolicyLearner):
         if not isinstance(entropy_weight, keras.optimizers.schedules.LearningRateSchedule):
             self.entropy_weight = check_number("entropy_weight", entropy_weight, zero=True)
         self.value_weight = check_number("value_weight", value_weight, zero=True)
+        self.reward_weight = self._checked_reward_weight(reward_weight)
         # Small: every action is as likely as another at first.
         small = keras.initializers.VarianceScaling(0.3)
         self.actor = keras.layers.Dense(self.choices, kernel_initializer=small, name="actor")
         self.critic = keras.layers.Dense(1, kernel_initializer=small, name="critic")
+        if self.reward_weight:
+            self.teller = keras.layers.Dense(self.choices, name="teller")
+
+    def _checked_reward_weight(self, weight):
+        if check_number("reward_weight", weight, zero=True) == 0:
+            return weight
+        if not self.can_tell_rewards:
+            raise ValueError(
+                f"Expected no reward_weight: {type(self).__name__} has a decoder of rewards. "
+                f"Received: {weight!r}."
+            )
+        if not isinstance(self.environment.actions, Discrete):
+            raise ValueError(
+                "Expected no reward_weight: it asks for the reward of each of some Discrete "
+                f"actions. Received: {weight!r}, and actions {self.environment.actions}."
+            )
+        return weight
 
     def empty_memory(self, rows):
         """What the memory of so many rows is in a new task: a nest of tensors `[rows, ...]`."""
@@ -93,7 +123,8 @@ class ActorCritic(PolicyLearner):
             experience: the last action, its reward and whether its episode ended, `[N, ...]`.
 
         Returns:
-            `(choices, value, state)` and whatever the objective needs besides.
+            `(choices, value, state)` and whatever the objective needs besides; with a
+            `reward_weight` first of all what each action is told to earn, `[N, choices]`.
         """
         raise NotImplementedError(f"{type(self).__name__} does not define `act`.")
 
@@ -101,8 +132,15 @@ class ActorCritic(PolicyLearner):
         """Weights of what is read off features of this width."""
         self.actor.build((None, width))
         self.critic.build((None, width))
+        if self.reward_weight:
+            self.teller.build((None, width))
         if not isinstance(self.environment.actions, Discrete) and self.log_scale is None:
             self.log_scale = self.add_weight((self.choices,), "zeros", name="log_scale")
+
+    def heads(self, features):
+        """`(choices, value, told)` of features `[..., F]`, `told` a list of what `act` adds."""
+        told = [self.teller(features)] if self.reward_weight else []
+        return self.actor(features), self.critic(features)[..., 0], told
 
     def adapt(self, support, training=False):
         """Live through the episodes of a task.
@@ -154,7 +192,19 @@ class ActorCritic(PolicyLearner):
         openness = tf.reduce_sum(lived.mask * entropy) / steps
         error = tf.reduce_mean(tf.square(values - targets)) / (variance + 1e-8)
         objective = self.value_weight * error - policy - self._openness_counts() * openness
+        if self.reward_weight:
+            objective += self.reward_weight * self._error_of_rewards(lived)
         return objective, openness
+
+    def _error_of_rewards(self, lived):
+        """Of what was told of the chosen actions, a share of the variance of the rewards."""
+        told = tf.gather(lived.extra[3], lived.actions, axis=-1, batch_dims=2)
+        steps = tf.reduce_sum(lived.mask)
+        mean = tf.reduce_sum(lived.rewards) / steps
+        errors, spread = (
+            tf.reduce_sum(lived.mask * tf.square(lived.rewards - r)) / steps for r in (told, mean)
+        )
+        return errors / (spread + 1e-8)
 
     def _openness_counts(self):
         if not callable(self.entropy_weight):

@@ -84,6 +84,10 @@ def of_each_step(log_scale):
 def standardized_advantages(lived, tasks, discount, decay):
     """Advantages of what tasks lived through, by a linear baseline that is fitted to each.
 
+    The last step of an episode is worth its reward, whether the episode is over or a time limit
+    ends it, as in the code of the paper's authors: the limit is part of the task, and the baseline
+    knows the time, so that there is nothing to be added for what would come after it.
+
     Args:
         lived: `Trajectories` of `tasks * R` rows.
         tasks: `B`.

@@ -26,13 +26,19 @@ class RL2(ActorCritic):
 
     with generalised advantages `A_t`, brought to mean 0 and variance 1 over the meta-batch, and
     `R_t = A_t + V(h_t)`. The critic tells the mean reward of the steps to come, `V(h_t)` over
-    `sum over i < T - t of discount^i`.
+    `sum over i < T - t of discount^i`. With a `reward_weight` `c_r`, `c_r (g(h_t)[a_t] - r_t)^2 /
+    var(r)` is descended besides: `g` tells the reward of each action, and teaches the state to
+    remember what pays.
+
+    The last step of a trial is worth its reward: that a trial ends there is part of the task, and
+    nothing is added for what would come after a time limit.
 
     Meta-learned: all weights. Adapted: the state; no weight changes.
 
     Differs from the paper: one gradient of the compiled optimizer for each meta-batch (advantage
     actor-critic, as in Wang et al., whose agent is an LSTM) in the place of TRPO, and the baseline
-    is an output of the same network, not one of its own.
+    is an output of the same network, not one of its own. The paper has no `reward_weight`; it is
+    the reward prediction of Jaderberg et al., for every action.
 
     Args:
         environment: a `tfmeta.environments.Environment`, whose `episodes` make a trial.
@@ -44,6 +50,7 @@ class RL2(ActorCritic):
         entropy_weight: `c_e`, at least 0: how much choices are kept open; or a
             `keras.optimizers.schedules.LearningRateSchedule` of it over the outer steps.
         value_weight: `c_v`, at least 0.
+        reward_weight: `c_r`, at least 0, of `Discrete` actions; 0, the default, asks nothing.
         **kwargs: `name` and `dtype`, as in `MetaModel`.
 
     Raises:
@@ -52,7 +59,8 @@ class RL2(ActorCritic):
     Reference:
         Duan et al., "RL2: Fast Reinforcement Learning via Slow Reinforcement Learning", 2016,
         arXiv:1611.02779, section 2; Wang et al., "Learning to reinforcement learn", 2016,
-        arXiv:1611.05763, equation 1.
+        arXiv:1611.05763, equation 1; Jaderberg et al., "Reinforcement learning with unsupervised
+        auxiliary tasks", ICLR 2017, arXiv:1611.05397, section 3.2.
     """
 
     def __init__(
@@ -85,4 +93,5 @@ class RL2(ActorCritic):
 
     def act(self, observation, state, experience):
         outputs, (state,) = self.memory(self.read(observation, experience), [state])
-        return self.actor(outputs), self.critic(outputs)[:, 0], state
+        choices, value, told = self.heads(outputs)
+        return choices, value, state, *told

@@ -45,6 +45,8 @@ class SNAILPolicy(ActorCritic):
         entropy_weight: `c_e`, at least 0: how much choices are kept open; or a
             `keras.optimizers.schedules.LearningRateSchedule` of it over the outer steps.
         value_weight: `c_v`, at least 0.
+        reward_weight: `c_r`, at least 0, of `Discrete` actions, as of `RL2`; 0, the default, asks
+            nothing.
         **kwargs: `name` and `dtype`, as in `MetaModel`.
 
     Raises:
@@ -113,8 +115,8 @@ class SNAILPolicy(ActorCritic):
             return z[0], after
 
         z, looked_up = map_tasks(one, (rows, places, looked_up), "vectorize")
-        state = places + 1, looked_up
-        return self.actor(z), self.critic(z)[:, 0], state
+        choices, value, told = self.heads(z)
+        return choices, value, (places + 1, looked_up), *told
 
     def live(self, part, training):
         lived = super().live(part, training)
@@ -135,9 +137,9 @@ class SNAILPolicy(ActorCritic):
 
         z = map_tasks(one, tf.transpose(rows, (1, 0, 2)), "vectorize")
         z = tf.transpose(z, (1, 0, 2))
-        choices = self.actor(z)
+        choices, values, told = self.heads(z)
         log_chances = self.distribution.log_chance(choices, self.log_scale, lived.actions)
-        return log_chances, self.critic(z)[..., 0], self.entropy(choices)
+        return log_chances, values, self.entropy(choices), *told
 
 
 def _late(values):

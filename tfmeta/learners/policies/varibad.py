@@ -69,6 +69,9 @@ class VariBAD(ActorCritic):
         ICLR 2020, arXiv:1910.08348, section 3, equations 5 to 9.
     """
 
+    #: The decoder does, and the policy's features teach the memory nothing.
+    can_tell_rewards = False
+
     def __init__(
         self,
         environment: Environment,
