@@ -1,11 +1,23 @@
 """Settings that every test needs before TensorFlow starts, and how long a quick test may take."""
 
+import gc
 import os
 
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_heap():
+    """What TensorFlow and the modules before have left is looked through no more for garbage.
+
+    Half a million objects and more are alive as long as the process, and each search for garbage
+    would go through all of them: keras-tuner begins two in each trial, and tracing many.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(hookwrapper=True)
