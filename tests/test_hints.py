@@ -36,5 +36,26 @@ def test_public_names_have_hints(module):
             assert not missing(value.__init__, returns=False), f"{module}.{name}"
 
 
+# What users call of a learner, or write of a method, a rule or an environment of their own.
+METHODS = [
+    (tfmeta.MetaModel, "adapt predict_query score_task adapted_model export prepare compile fit"),
+    (tfmeta.MetaModel, "evaluate predict train_on_batch test_on_batch predict_on_batch"),
+    (
+        tfmeta.learners.GradientLearner,
+        "adapt adaptation_path adapted_model make_rule",
+    ),
+    (tfmeta.learners.EmbeddingLearner, "embed logits classifier"),
+    (tfmeta.inner.Rule, "make init update learned_rates"),
+    (tfmeta.environments.Environment, "draw_task reset observe step parameters tasks"),
+]
+
+
+@pytest.mark.parametrize(("cls", "names"), METHODS)
+def test_methods_that_users_call_or_write_have_hints(cls, names):
+    for name in names.split():
+        returns = name != "compile"  # which returns nothing
+        assert not missing(getattr(cls, name), returns), f"{cls.__name__}.{name}"
+
+
 def test_the_hints_are_there_for_those_who_install_it():
     assert (pathlib.Path(tfmeta.__file__).parent / "py.typed").exists()

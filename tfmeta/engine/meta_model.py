@@ -1,5 +1,7 @@
 """`MetaModel`: a learner is `adapt`, then `predict_query`."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -15,7 +17,7 @@ from tfmeta.engine.outer_gradient import ThroughAdaptation
 from tfmeta.engine.purity import pure
 from tfmeta.engine.saved_in_keras import SavedInKeras
 from tfmeta.hints import Nest
-from tfmeta.types import Examples
+from tfmeta.types import Episode, Examples
 
 
 @keras.saving.register_keras_serializable("tfmeta")
@@ -53,8 +55,7 @@ class MetaModel(SavedInKeras, keras.Model, metaclass=saving.ReadyAfterInit):
 
     #: True if rows with mask 0 change nothing in what `adapt` and `predict_query` return.
     supports_masks = False
-    #: True if the prediction for a query example depends on the others.
-    transductive = False
+    transductive = False  #: True if the prediction for a query example depends on the others.
     order_matters = False  #: True if the order of the support rows matters.
     #: True if class labels are one a row: `adapt` is given `[rows]` for a column `[rows, 1]`.
     one_label_a_row = False
@@ -134,7 +135,7 @@ class MetaModel(SavedInKeras, keras.Model, metaclass=saving.ReadyAfterInit):
         """
         raise NotImplementedError(f"{type(self).__name__} does not define `predict_query`.")
 
-    def score_task(self, episode, training):
+    def score_task(self, episode: Episode, training: bool) -> tasks.TaskResult:
         """Adapt, predict and score one task: the third hook, for a loss of a method's own.
 
         Args:
@@ -258,7 +259,7 @@ class MetaModel(SavedInKeras, keras.Model, metaclass=saving.ReadyAfterInit):
     def make_test_function(self, force=False):
         return fitting.make_test_function(self, super().make_test_function, force)
 
-    def compile(self, optimizer="adam", loss=None, metrics=None, **kwargs):
+    def compile(self, optimizer: Any = "adam", loss: Any = None, metrics: Any = None, **kwargs):
         """As `keras.Model.compile`. `loss` takes one Keras loss; metrics count real rows only,
         and of these none of the loss's `ignore_class`.
 
@@ -271,13 +272,14 @@ class MetaModel(SavedInKeras, keras.Model, metaclass=saving.ReadyAfterInit):
         """
         fitting.compile(self, super().compile, optimizer, loss, metrics, kwargs)
 
-    def prepare(self, episodes):
+    def prepare(self, episodes: tf.data.Dataset) -> None:
         """Check a `tf.data.Dataset` of episodes, with a ValueError, and build what is not built."""
         episode_checks.prepare(self, episodes)
 
     def fit(
-        self, x=None, y=None, *, epochs=1, steps_per_epoch=None, validation_data=None, **kwargs
-    ):
+        self, x: Any = None, y: None = None, *, epochs: int = 1, steps_per_epoch: int | None = None,
+        validation_data: Any = None, **kwargs,
+    ) -> keras.callbacks.History:  # fmt: skip
         """As `keras.Model.fit`, over a `tf.data.Dataset` of meta-batched `Episode`.
 
         With `tfmeta.callbacks.BackupAndRestore`, a run that was stopped goes on with the episodes
@@ -286,26 +288,26 @@ class MetaModel(SavedInKeras, keras.Model, metaclass=saving.ReadyAfterInit):
         kwargs |= {"epochs": epochs, "validation_data": validation_data}
         return fitting.fit(self, super().fit, x, y, steps_per_epoch, kwargs)
 
-    def evaluate(self, x=None, y=None, *, steps=None, **kwargs):
+    def evaluate(self, x: Any = None, y: None = None, *, steps: int | None = None, **kwargs) -> Any:
         """As `keras.Model.evaluate`, over a `tf.data.Dataset` of meta-batched `Episode`."""
         return fitting.evaluate(self, super().evaluate, x, y, steps, kwargs)
 
-    def predict(self, x, *, steps=None, **kwargs):
+    def predict(self, x: tf.data.Dataset, *, steps: int | None = None, **kwargs) -> Any:
         """Query outputs of every episode after adaptation, `[episodes, M, ...]`."""
         return fitting.predict(self, super().predict, x, steps, kwargs)
 
-    def train_on_batch(self, x, **kwargs):
+    def train_on_batch(self, x: Episode, **kwargs) -> Any:
         """One outer step on one meta-batch, an `Episode` of arrays `[B, rows, ...]`."""
         return fitting.on_batch(self, super().train_on_batch, "train_on_batch", x, kwargs)
 
-    def test_on_batch(self, x, **kwargs):
+    def test_on_batch(self, x: Episode, **kwargs) -> Any:
         """Loss and metrics on one meta-batch, an `Episode` of arrays `[B, rows, ...]`."""
         return fitting.on_batch(self, super().test_on_batch, "test_on_batch", x, kwargs)
 
-    def predict_on_batch(self, x):
+    def predict_on_batch(self, x: Episode) -> Any:
         """Query outputs of one meta-batch, as in `train_on_batch`."""
-        episodes = episode_checks.as_meta_batch(self, x)
-        return self.predict(tf.data.Dataset.from_tensors(episodes), verbose=0)
+        x = episode_checks.as_meta_batch(self, x)
+        return self.predict(tf.data.Dataset.from_tensors(x), verbose=0)
 
     def get_metrics_result(self):
         before = self.before_adaptation.result() if self.before_adaptation is not None else {}
@@ -317,12 +319,10 @@ class MetaModel(SavedInKeras, keras.Model, metaclass=saving.ReadyAfterInit):
             self.before_adaptation.reset()
 
     def _symbolic_build(self, iterator=None, data_batch=None):
-        # Keras would call the network on an Episode; `prepare` has built everything already.
-        pass
+        """Nothing: Keras would call the network on an Episode; `prepare` has built everything."""
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        # Nor must it take the mean of a meta-batch over devices, which fails with several workers.
-        pass
+        """Nothing: it would take the mean of a meta-batch over devices, which fails on several."""
 
     # Arguments; what files keep of them is in `SavedInKeras`.
 

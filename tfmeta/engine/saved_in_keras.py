@@ -5,6 +5,8 @@ import keras
 from tfmeta.backend import private
 from tfmeta.engine import building, saving
 from tfmeta.engine.export import files
+from tfmeta.hints import Path
+from tfmeta.types import Episode, Examples
 
 
 class SavedInKeras:
@@ -16,7 +18,13 @@ class SavedInKeras:
             raise no_hdf5(self)
         return super().save(filepath, *args, **kwargs)
 
-    def export(self, filepath, format="tf_saved_model", *, like=None):
+    def export(
+        self,
+        filepath: Path,
+        format: str = "tf_saved_model",
+        *,
+        like: Examples | Episode | None = None,
+    ) -> None:
         """Write the learner for programs that learn new tasks without tfmeta.
 
         There are two signatures, for any number of rows: `adapt`, from `x`, `y` and, where the

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer
+from tfmeta.hints import Nest
 from tfmeta.ops import random_numbers as rng
 from tfmeta.stream import check_stream, stream
 from tfmeta.types import Episode, Examples
@@ -69,11 +70,11 @@ class Environment:
     step_draws = 0
     in_graph = True
 
-    def draw_task(self, bits):
+    def draw_task(self, bits: tf.Tensor) -> Nest:
         """Tasks, a nest of tensors `[E, ...]`, from random numbers `bits` `[task_draws, E]`."""
         raise NotImplementedError(f"{type(self).__name__} does not define `draw_task`.")
 
-    def reset(self, task, bits):
+    def reset(self, task: Nest, bits: tf.Tensor) -> Nest:
         """The first states of `N` rows.
 
         Args:
@@ -85,11 +86,11 @@ class Environment:
         """
         raise NotImplementedError(f"{type(self).__name__} does not define `reset`.")
 
-    def observe(self, task, state):
+    def observe(self, task: Nest, state: Nest) -> tf.Tensor:
         """What the agents see: float32 `[N, observation_size]`."""
         raise NotImplementedError(f"{type(self).__name__} does not define `observe`.")
 
-    def step(self, task, state, action, bits):
+    def step(self, task: Nest, state: Nest, action: tf.Tensor, bits: tf.Tensor) -> tuple:
         """One step of `N` rows.
 
         Args:
@@ -119,7 +120,7 @@ class Environment:
         """A context in which what went wrong on the host is raised as it was, not by TensorFlow."""
         return contextlib.nullcontext()
 
-    def parameters(self, numbers, seed=0):
+    def parameters(self, numbers: Any, seed: int = 0) -> Nest:
         """The tasks of these numbers: a nest of tensors `[E, ...]`.
 
         Args:

@@ -1,7 +1,12 @@
 """What is learned besides a network's weights; above all the rule of an inner step."""
 
-import keras
+from collections.abc import Sequence
+from typing import Any
 
+import keras
+import tensorflow as tf
+
+from tfmeta.hints import Nest
 from tfmeta.version import __version__
 
 
@@ -47,7 +52,7 @@ class Rule(Learned):
     #: True if `update` also takes the support loss, a scalar: `loss=`.
     takes_loss = False
 
-    def make(self, weights):
+    def make(self, weights: Sequence) -> None:
         """Make what is learned.
 
         Args:
@@ -55,7 +60,7 @@ class Rule(Learned):
                 count; a method whose weights are drawn anew may leave their values alone.
         """
 
-    def init(self, weights):
+    def init(self, weights: Sequence) -> Nest:
         """The slots before the first step.
 
         Args:
@@ -66,7 +71,9 @@ class Rule(Learned):
         """
         return ()
 
-    def update(self, gradients, weights, slots, step):
+    def update(
+        self, gradients: Sequence, weights: Sequence, slots: Nest, step: Any
+    ) -> tuple[Sequence, Nest]:
         """One step. Pure: what changes is returned.
 
         Args:
@@ -80,7 +87,7 @@ class Rule(Learned):
         """
         raise NotImplementedError(f"{type(self).__name__} does not define `update`.")
 
-    def learned_rates(self):
+    def learned_rates(self) -> tf.Tensor | None:
         """The learning rates among what is learned, for those who watch a training run.
 
         Returns:

@@ -13,6 +13,7 @@ from tfmeta.engine.inputs import network_dtype
 from tfmeta.engine.losses import one_output
 from tfmeta.engine.meta_model import MetaModel
 from tfmeta.engine.serving import known_ways
+from tfmeta.hints import Nest
 
 
 class EmbeddedSupport(NamedTuple):
@@ -89,7 +90,7 @@ class EmbeddingLearner(MetaModel):
         super().check_episodes(first)
         check_input_shapes(self.inner_network(), first.query.x, 2)
 
-    def logits(self, adapted, embeddings):
+    def logits(self, adapted: Nest, embeddings: tf.Tensor) -> tf.Tensor:
         """Outputs `[M, N]` for embeddings `[M, D]`, of absent classes, too."""
         raise NotImplementedError(f"{type(self).__name__} does not define `logits`.")
 
@@ -107,7 +108,7 @@ class EmbeddingLearner(MetaModel):
         half = features.dtype in (tf.float16, tf.bfloat16)  # half precision is for layers
         return tf.cast(features, tf.float32) if half else features
 
-    def embed(self, x, training=False):
+    def embed(self, x: Nest, training: bool = False) -> tf.Tensor:
         """Embeddings `[rows, D]`, which are the features made flat."""
         features = self.features(x, training)
         return tf.reshape(features, (-1, int(np.prod(features.shape[1:]))))

@@ -13,9 +13,11 @@ from tfmeta.engine.checks import episode_checks, labels
 from tfmeta.engine.checks.input_shapes import check_input_shapes
 from tfmeta.engine.inputs import as_examples
 from tfmeta.engine.meta_model import MetaModel
-from tfmeta.inner import SGD, call_network
+from tfmeta.hints import Nest
+from tfmeta.inner import SGD, Rule, call_network
 from tfmeta.learners.gradient import checks, inner_loop
 from tfmeta.learners.gradient.adapted_part import AllWeights
+from tfmeta.types import Examples
 
 
 class MetaParameters(NamedTuple):
@@ -115,7 +117,7 @@ class GradientLearner(MetaModel):
         made_for = tuple(self.weights_with_parameters())
         object.__setattr__(self, "_made_for", lambda: made_for)  # hidden from Keras
 
-    def make_rule(self):
+    def make_rule(self) -> Rule:
         """How the inner loop steps: a `tfmeta.inner.Rule`, whose weights are learned."""
         return SGD(self.inner_learning_rate)
 
@@ -186,7 +188,9 @@ class GradientLearner(MetaModel):
 
     # The inner loop.
 
-    def adapt(self, support, training=False, inner_steps=None):
+    def adapt(
+        self, support: Examples, training: bool = False, inner_steps: int | None = None
+    ) -> Nest:
         """Take `inner_steps` gradient steps on the support loss.
 
         Args:
@@ -199,7 +203,9 @@ class GradientLearner(MetaModel):
         """
         return inner_loop.adaptation_path(self, support, inner_steps, training, True)[-1]
 
-    def adaptation_path(self, support, inner_steps=None, training=False):
+    def adaptation_path(
+        self, support: Examples, inner_steps: int | None = None, training: bool = False
+    ) -> list:
         """Every point of the inner loop: `FastWeights` after 0, 1, ..., T steps, a list."""
         return inner_loop.adaptation_path(self, support, inner_steps, training, False)
 
@@ -259,13 +265,13 @@ class GradientLearner(MetaModel):
 
     # What Keras and the tuner ask.
 
-    def adapted_model(self, support):
+    def adapted_model(self, support: Examples) -> keras.Model:
         batch_norm = has_batch_norm(self.inner_network())
         # A copy of the network is enough where a clone is the same, and where it normalises query
         # examples as this learner does.
         if not can_be_cloned(self.network) or (self.transductive and batch_norm):
             return super().adapted_model(support)
-        support, network = as_examples(self, support), self.network
+        support, network = as_examples(self, support), self.inner_network()
         try:
             model = keras.models.clone_model(network)
         except Exception:  # a layer, a Lambda say, that Keras cannot make from its config
