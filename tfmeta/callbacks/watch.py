@@ -8,6 +8,7 @@ import tensorflow as tf
 from tfmeta.arguments import check_integer
 from tfmeta.callbacks.measures import learned_rates, measure
 from tfmeta.engine.meta_model import MetaModel
+from tfmeta.learners.policies.base import PolicyLearner
 from tfmeta.version import __version__
 
 
@@ -40,7 +41,8 @@ class Watch:
         """At the beginning of `fit`: choose the episode.
 
         Raises:
-            ValueError: the model is no learner; the dataset is empty.
+            ValueError: the model is no learner; the dataset is empty; it is one for a policy, whose
+                episodes hold nothing to look at.
         """
         if not isinstance(learner, MetaModel):
             raise ValueError(
@@ -49,10 +51,18 @@ class Watch:
             )
         first = vars(learner).get("_first_of_fit")  # None for data that several workers share
         self._learner, self._tasks = learner, first and first.tasks
+        acts = isinstance(learner, PolicyLearner)  # its data is what it will live through
+        if self.episodes is not None and acts:
+            raise ValueError(
+                f"Expected no episodes to look at: {type(learner).__name__} is a policy, whose "
+                "returns are in the logs; validation_data of fit has those of other tasks. "
+                f"Received: episodes={self.episodes!r}."
+            )
         if self.episodes is not None:
             learner.prepare(self.episodes)
             first = vars(learner)["_first"]
-        self.episode = first and tf.nest.map_structure(tf.constant, first.episode)
+        known = first and not acts
+        self.episode = tf.nest.map_structure(tf.constant, first.episode) if known else None
         self._seen, self.outputs = {}, None
         self._timing, self._start, self._first = {}, time.perf_counter(), None
 

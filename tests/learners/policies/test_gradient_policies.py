@@ -95,8 +95,9 @@ def test_the_meta_gradient_is_that_of_the_expected_return():
 
 def test_advantages_against_numpy():
     """Baseline, generalised advantages and their scale, with rows that are done early."""
-    learner, goals = made(discount=0.9, decay=0.8), np.array([[0.02, 0.0], [0.3, -0.2]])
-    learner.log_scale.assign([-2.0, -2.0])
+    learner = made(discount=0.9, decay=0.8, deviation=0.125)
+    goals = np.array([[0.02, 0.0], [0.3, -0.2]])
+    np.testing.assert_allclose(np.exp(learner.log_scale), [0.125, 0.125], rtol=1e-5)
     part = first(PLANE.tasks(50, 2, seed=5)).support
     task = tf.repeat(tf.constant(goals, tf.float32)[:, tf.newaxis], 50, axis=1)
     part = part._replace(x={"task": task, "row": part.x["row"]})
@@ -312,6 +313,8 @@ def test_no_inner_step_and_proximal_steps():
         (lambda: ProMP(PLANE, inner_learning_rate=(0.1, 0)), "Expected inner_learning_rate > 0"),
         (lambda: ProMP(PLANE, estimator="exact"), "Expected estimator in"),
         (lambda: ProMP(PLANE, decay=1.5), "Expected decay <= 1"),
+        (lambda: ProMP(PLANE, deviation=0), "Expected deviation > 0"),
+        (lambda: ProMP(ARMS, deviation=0.5), "Expected no deviation: .* Received: 0.5"),
         (lambda: ProMP(PLANE, kl_weight=-1), "Expected kl_weight >= 0"),
         (lambda: MAMLPPO(PLANE, updates=0), "Expected updates"),
         (lambda: MAMLPPO(PLANE, clip=0), "Expected clip > 0"),

@@ -68,6 +68,22 @@ def test_files_and_evaluation(trained, tmp_path):
     )
 
 
+def test_it_is_watched_without_an_episode_to_look_at(trained, tmp_path):
+    learner, _ = trained
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    tasks = ENVIRONMENT.tasks(meta_batch_size=4)
+    callbacks = tfmeta.callbacks.TensorBoard(tmp_path), tfmeta.callbacks.CSVLogger(tmp_path / "csv")
+    history = learner.fit(tasks, steps_per_epoch=2, callbacks=list(callbacks), verbose=0).history
+    found = events.EventAccumulator(str(tmp_path / "train"))
+    found.Reload()
+    (written,) = found.Tensors("epoch_return")
+    assert tf.make_ndarray(written.tensor_proto) == np.float32(history["return"][0])
+    assert str(history["return"][0]) in (tmp_path / "csv").read_text()
+    callback = tfmeta.callbacks.CSVLogger(tmp_path / "other", episodes=tasks)
+    with pytest.raises(ValueError, match="Expected no episodes to look at: RL2 is a policy"):
+        learner.fit(tasks, steps_per_epoch=2, callbacks=[callback], verbose=0)
+
+
 @pytest.mark.parametrize(("save_freq", "count"), [("epoch", None), (1, None), (2, 32)])
 def test_a_run_that_was_stopped_goes_on_with_the_same_numbers(save_freq, count, tmp_path):
     """Stopped at the end of an epoch: what comes next are the tasks of the next one."""

@@ -1,5 +1,6 @@
 """What policies that learn a task by gradient steps have in common."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -57,6 +58,8 @@ class GradientPolicy(PolicyLearner):
         first_order: True treats inner gradients as constants.
         discount: of rewards, > 0 and at most 1.
         decay: of the generalised advantages, 0 to 1. The paper: 1, which varies more.
+        deviation: the standard deviation of the numbers of a `Box` action at first, > 0, in units
+            in which the box is -1..1; it is learned, slowly.
         **kwargs: `task_batching`, `name` and `dtype`, as in `MetaModel`.
 
     Raises:
@@ -79,6 +82,7 @@ class GradientPolicy(PolicyLearner):
         first_order: bool = False,
         discount: float = 0.99,
         decay: float = 1.0,
+        deviation: float = 1.0,
         **kwargs,
     ):
         super().__init__(environment, network, discount=discount, **kwargs)
@@ -93,8 +97,14 @@ class GradientPolicy(PolicyLearner):
         self.decay = check_number("decay", decay, zero=True)
         if self.decay > 1:
             raise ValueError(f"Expected decay <= 1. Received: {decay!r}.")
+        start = keras.initializers.Constant(math.log(check_number("deviation", deviation)))
         if not isinstance(environment.actions, Discrete):
-            self.log_scale = self.add_weight((self.choices,), "zeros", name="log_scale")
+            self.log_scale = self.add_weight((self.choices,), start, name="log_scale")
+        elif deviation != 1:
+            raise ValueError(
+                f"Expected no deviation: actions {environment.actions} of {environment!r} have "
+                f"none. Received: {deviation!r}."
+            )
         self.before_tracker = keras.metrics.Mean(name="return_before")
         self.kl_tracker = keras.metrics.Mean(name="kl")
 

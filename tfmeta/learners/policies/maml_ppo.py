@@ -28,7 +28,8 @@ class MAMLPPO(GradientPolicy):
     Args:
         environment: a `tfmeta.environments.Environment`.
         network: as in `GradientPolicy`.
-        inner_learning_rate, inner_steps, estimator, first_order, discount, decay: as there.
+        inner_learning_rate, inner_steps, estimator, first_order, discount, decay, deviation: as
+            there.
         clip: > 0. ProMP's code: 0.3.
         updates: steps of the optimizer in an outer step, at least 1. ProMP's code: 5, Adam(1e-3).
         **kwargs: `task_batching`, `name` and `dtype`, as in `MetaModel`.

@@ -41,7 +41,8 @@ class MAMLTRPO(GradientPolicy):
     Args:
         environment: a `tfmeta.environments.Environment`.
         network: as in `GradientPolicy`.
-        inner_learning_rate, inner_steps, estimator, first_order, discount, decay: as there.
+        inner_learning_rate, inner_steps, estimator, first_order, discount, decay, deviation: as
+            there.
         max_kl: the bound, > 0.
         conjugate_gradient_steps: at least 1.
         damping: what is added to the diagonal of `F`, at least 0.
