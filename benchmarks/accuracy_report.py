@@ -1,6 +1,6 @@
 """The table and the plot of `python -m benchmarks.accuracy`."""
 
-from benchmarks.methods import CASES, FREQUENCIES
+from benchmarks.methods import CASES, FREQUENCIES, METHODS
 from tools.write_tables import markdown
 
 #: The ADKL paper's table (arXiv:1905.12131): errors at 5, 10 and 20 shots, by the names here.
@@ -74,11 +74,19 @@ def frequency_table(results):
 
     def cells(name):
         here = ["-" if s is None else f"{s[0]:.3f} ± {s[1]:.3f}" for s in scores(name)]
-        return name, *here, " / ".join(f"{v:.3f}" for v in PUBLISHED.get(name, ())) or "-"
+        published = " / ".join(f"{v:.3f}" for v in PUBLISHED.get(name, ())) or "-"
+        return name, *here, _outer_steps(name, [n for n in found if name in found[n]]), published
 
-    columns = ("method", *(f"{shots} shots" for shots in FREQUENCIES.values()), "published")
-    best = ("best linear predictor", *(f"{error:.3f}" for error in BEST_LINEAR), "-")
+    shots = (f"{shots} shots" for shots in FREQUENCIES.values())
+    columns = ("method", *shots, "outer steps", "published")
+    best = ("best linear predictor", *(f"{error:.3f}" for error in BEST_LINEAR), "-", "-")
     return markdown(columns, [best, *map(cells, sorted(names, key=order))])
+
+
+def _outer_steps(name, cases):
+    """How long a method was trained in some cases: one number, if they are alike."""
+    steps = {METHODS[name].case(case).steps: None for case in cases}
+    return " / ".join(f"{number:,}" for number in steps) or "-"
 
 
 def plot(results, path):

@@ -58,8 +58,10 @@ CASES = {
     **{n: dataclasses.replace(FREQUENCY, shots=shots) for n, shots in FREQUENCIES.items()},
     # An hour of CPU for each method, and data to fetch: only where it is asked for.
     "omniglot-1": dataclasses.replace(GLYPHS, family="omniglot", outer_rate=1e-3, filters=64),
+    # Minutes for each, of the few that ask for it.
+    "omniglot-short": dataclasses.replace(GLYPHS, family="omniglot", filters=32),
 }
-BY_DEFAULT = [name for name in CASES if name != "omniglot-1"]
+BY_DEFAULT = [name for name in CASES if not name.startswith("omniglot")]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +80,7 @@ class Method:
             "embedding", that without them, "two embeddings", of examples and of descriptions, or
             "none" for learners that make all of their layers.
         frequency: arguments in the cases of `FREQUENCIES`.
+        steps: case -> outer steps in the place of the case's own, where these would take hours.
     """
 
     learner: str
@@ -90,6 +93,7 @@ class Method:
     network: str = "outputs"
     meta_trained: bool = False
     frequency: dict | None = None
+    steps: dict = dataclasses.field(default_factory=dict)
 
     def arguments(self, name):
         """Those of the learner in a case, None if it has no part in it."""
@@ -100,7 +104,7 @@ class Method:
     def case(self, name):
         """A case, with the steps that this method takes in it."""
         if name != "omniglot-1":
-            return CASES[name]
+            return dataclasses.replace(CASES[name], steps=self.steps.get(name, CASES[name].steps))
         length = "pretraining_epochs" if self.pretrained else "steps"
         return dataclasses.replace(CASES[name], **{length: self.omniglot[1]})
 
@@ -118,7 +122,10 @@ PLUS_PLUS = {"multi_step_loss_steps": 150, "per_step_statistics": False}
 LONG_PLUS_PLUS = PLUS_PLUS | {"multi_step_loss_steps": 1500}
 
 METHODS = {
-    "MAML": Method("MAML", SLOW, GLYPH, LONG),
+    "MAML": Method(
+        "MAML", SLOW, GLYPH, LONG | {"omniglot-short": GLYPH}, steps={"omniglot-short": 3000}
+    ),
+    "MAML, as many steps": Method("MAML", more={"omniglot-short": GLYPH}),
     "FOMAML": Method("MAML", SLOW | {"first_order": True}, GLYPH | {"first_order": True}),
     "MAML, 5 steps": Method("MAML", FIVE, _rate(0.2, 5), {"modes": FIVE}, frequency=FIVE),
     # Learned rates grow on the sinusoid until the inner loop diverges, clipped or not. Moving
@@ -156,7 +163,9 @@ METHODS = {
         {"modes": SLOW | {"memory_size": 64}},
     ),
     "MMAML": Method("MMAML", more={"modes": SLOW}),
-    "LSTM meta-learner": Method("LSTMMetaLearner", glyphs=_rate(0.2, 5)),
+    "LSTM meta-learner": Method(
+        "LSTMMetaLearner", glyphs=_rate(0.2, 5), more={"omniglot-short": _rate(0.2, 5)}
+    ),
     "learned loss": Method("LearnedLoss", glyphs=_rate(0.2, 5)),
     "learned loss, 1 step": Method("LearnedLoss", glyphs=_rate(0.4)),
     "ProtoNet": Method("ProtoNet", glyphs=PAPERS, omniglot=(PAPERS, 40_000), network="embedding"),
@@ -199,7 +208,10 @@ METHODS = {
     "ConvCNP": Method("ConvCNP", {}, more={"modes": {}}, network="none", frequency={}),
     "TNP": Method("TNP", {}, more={"modes": {}}, network="none", frequency={}),
     "Hypernetwork": Method("Hypernetwork", {}, {}, {"modes": {}}, frequency={}),
-    "BayesianMAML": Method("BayesianMAML", SLOW, GLYPH, {"modes": SLOW}, frequency=FIVE),
+    "BayesianMAML": Method(
+        "BayesianMAML", SLOW, GLYPH, {"modes": SLOW}, frequency=FIVE,
+        steps=dict.fromkeys(FREQUENCIES, 3000),
+    ),
     "PLATIPUS": Method("PLATIPUS", SLOW, GLYPH, {"modes": SLOW}, frequency=FIVE),
     "ALPaCA": Method(
         "ALPaCA", {"learn_noise": True}, more={"modes": {"learn_noise": True}},

@@ -51,6 +51,8 @@ def gradient(cls, **arguments):
 def process(name):
     """A neural process, and its rate, as in `benchmarks.processes`."""
     arguments, rate = PROCESSES[name]
+    if name == "ConvCNP":  # points of sinusoids are further apart
+        arguments = arguments | {"reach": 10.0}
     return functools.partial(getattr(L, name), **arguments), rate
 
 

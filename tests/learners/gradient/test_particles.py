@@ -96,6 +96,13 @@ def test_outer_gradient_against_central_differences(cls, arguments):
     assert relative_error_along(learner, episodes, eager=True) < 1e-6
 
 
+def test_all_particles_in_one_kernel_are_each_in_its_own():
+    learner, episodes = made(BayesianMAML, particles=3)
+    one_by_one, at_once = (outer_gradients(learner, episodes, eager=e) for e in (True, False))
+    for a, b in zip(at_once, one_by_one, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+
+
 def test_particles_start_apart_and_predict_a_mixture():
     learner, episodes = made(BayesianMAML, "float32", particles=3)
     support, query = tasks.one(episodes.support), tasks.one(episodes.query)

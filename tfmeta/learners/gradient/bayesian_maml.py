@@ -62,6 +62,9 @@ class BayesianMAML(ParticleLearner):
         arXiv:1806.03836, algorithms 1 and 3, equation 5.
     """
 
+    # Steps of several particles take 20 s more to compile, and are a sixth faster then.
+    gains_in_xla = False
+
     def __init__(
         self,
         network: keras.Model | None = None,
@@ -194,13 +197,17 @@ def stein_direction(points, gradients, repulsion):
     number = points.shape[0]
     if number == 1:
         return gradients
-    differences = points[:, None] - points[None]
-    squares = tf.reduce_sum(differences**2, axis=-1)
+    # From their middle, so that products in the place of differences `[K, K, P]` lose no digits.
+    points -= tf.reduce_mean(points, axis=0)
+    products = tf.matmul(points, points, transpose_b=True)
+    norms = tf.linalg.diag_part(products)
+    squares = tf.maximum(norms[:, None] + norms[None] - 2.0 * products, 0.0)
     mean = tf.reduce_sum(squares) / (number * (number - 1))
     width = tf.maximum(mean, 1e-12) / math.log(number + 1)
     kernel = tf.exp(-squares / width)
     # The gradient of k(w^j, w^k) for w^j is -2 k (w^j - w^k) / width.
-    pushes = 2.0 / width * tf.reduce_sum(kernel[..., None] * differences, axis=0)
+    sums = tf.reduce_sum(kernel, axis=1, keepdims=True)
+    pushes = 2.0 / width * (tf.matmul(kernel, points) - sums * points)
     return (tf.matmul(kernel, gradients) + repulsion * pushes) / number
 
 
