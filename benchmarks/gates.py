@@ -19,7 +19,11 @@ from benchmarks.methods import METHODS
 from benchmarks.workers import with_learner
 
 FOLDER = pathlib.Path(__file__).parent / "results"
-PICTURES = {"glyphs-1": "gates.png", "glyphs-5": "gates.png", "omniglot-short": "gates_omniglot.png"}
+PICTURES = {
+    "glyphs-1": "gates.png",
+    "glyphs-5": "gates.png",
+    "omniglot-short": "gates_omniglot.png",
+}
 NAME = "LSTM meta-learner"
 
 
@@ -48,7 +52,7 @@ def main():
         learner, case, cpu_s = train(name, options.case, options.seed)
         if name == NAME:
             validation = next(iter(with_learner.episodes(case, "validation", 500, case.tasks)))
-            picture = FOLDER / PICTURES[options.case]
+            picture = FOLDER / f"{PICTURES[options.case]}.png"
             tfmeta.evaluation.plot_gates(learner, validation, picture)
             print(f"picture: {picture}")
         test = with_learner.episodes(case, "test", 1000, case.test)

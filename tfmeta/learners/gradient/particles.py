@@ -68,7 +68,7 @@ class ParticleLearner(GradientLearner):
         return tf.stack(outputs), state
 
     def _runs_at_once(self):
-        """True if all particles are one kernel: a step is traced, and compiled, in a fifth of it."""
+        """True if all particles are one kernel: that is traced and converted once, not K times."""
         network = self.inner_network()
         plain = not (network.non_trainable_variables or kernel_layers(network._flatten_layers()))
         return plain and not tf.executing_eagerly()
