@@ -30,7 +30,7 @@ class TorchContender(Contender):
         parameters = dict(self.model.named_parameters())
         with torch.no_grad():
             for name in self.names:
-                array = np.ascontiguousarray(to_torch(case, name, arrays[name]))
+                array = np.array(to_torch(case, name, arrays[name]), order="C")
                 parameters[torch_name(name)].copy_(torch.from_numpy(array))
         batch = [arrays[name] for name in ("support_x", "support_y", "query_x", "query_y")]
         self.batch = [torch.from_numpy(self.prepared(array)) for array in batch]

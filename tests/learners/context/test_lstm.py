@@ -76,8 +76,8 @@ def test_all_steps_have_the_derivatives_of_single_steps(compiled):
     random = np.random.default_rng(0)
     cell = LSTMCell(3, dtype="float64")
     cell.build((None, 2))
-    x, along = (tf.constant(random.normal(size=shape)) for shape in ((2, 4, 2), (3, 12)))
-    mask = tf.constant([[1.0] * 4, [1.0] * 2 + [0.0] * 2], tf.float64)
+    x, along = (tf.constant(random.normal(size=shape)) for shape in ((17, 4, 2), (3, 12)))
+    mask = tf.cast(tf.range(4) < tf.constant([[4]] * 9 + [[2]] * 8), tf.float64)
 
     def derivatives(over):
         with tf.GradientTape(persistent=True) as tape:

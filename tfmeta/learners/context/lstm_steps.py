@@ -1,6 +1,11 @@
 """All steps of an LSTM, with a gradient of their own."""
 
+import os
+
 import tensorflow as tf
+
+# Sequences of a loop below which a step takes no less time.
+_FEWEST = 8
 
 
 def lstm_steps(projected, recurrent):
@@ -32,7 +37,22 @@ def lstm_steps(projected, recurrent):
 
         return (h, c), gradient
 
-    return run(projected, recurrent)
+    sizes = _sizes_of_parts(projected.shape[1])
+    if len(sizes) == 1:
+        return run(projected, recurrent)
+    states = [run(part, recurrent) for part in tf.split(projected, sizes, axis=1)]
+    return tuple(tf.concat(of_parts, axis=1) for of_parts in zip(*states, strict=True))
+
+
+def _sizes_of_parts(batch):
+    """How many sequences go into each of several loops, a list; one loop if nothing is gained.
+
+    A step waits for the one before it, and its product is too small for several cores.
+    """
+    if tf.executing_eagerly() or not batch or tf.config.list_logical_devices("GPU"):
+        return [batch]
+    parts = max(1, min(os.cpu_count() or 1, batch // _FEWEST))
+    return [batch // parts + (i < batch % parts) for i in range(parts)]
 
 
 def _forward(projected, recurrent):
@@ -66,14 +86,14 @@ def _backward(z, c, recurrent, of_h, of_c):
     of_gates = [g * i * (1 - i), _one_later(c) * f * (1 - f), i * (1 - g * g), out * o * (1 - o)]
     factors = (tf.concat(of_gates, axis=-1), o * (1 - out * out), f, of_h, of_c)
     reads = [tf.TensorArray(t.dtype, steps).unstack(t) for t in factors]
-    zeros = tf.zeros_like(c[0])
+    zeros, across = tf.zeros_like(c[0]), tf.transpose(recurrent)
 
     def one(t, h, c, left):
         by_gate, by_out, kept, now_h, now_c = (a.read(t) for a in reads)
         h += now_h
         c += now_c + h * by_out
         of_z = tf.concat([c, c, c, h], axis=-1) * by_gate
-        return t - 1, tf.matmul(of_z, recurrent, transpose_b=True), c * kept, left.write(t, of_z)
+        return t - 1, tf.matmul(of_z, across), c * kept, left.write(t, of_z)
 
     left = tf.TensorArray(z.dtype, steps)
     *_, left = tf.while_loop(
