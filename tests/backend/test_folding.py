@@ -94,8 +94,8 @@ def test_one_kernel_for_all_tasks():
     graph = step.get_concrete_function(elements("float32")).graph.as_graph_def()
     nodes = [*graph.node, *(node for f in graph.library.function for node in f.node_def)]
     assert not any("While" in node.op for node in nodes)
-    # The graph of one task, which is pruned away, and its conversion.
-    assert kernels(nodes) == 2 * of_one_task
+    # Nothing of the graph that one task was traced in is left in the step's.
+    assert kernels(nodes) == of_one_task
 
 
 def test_assertions_of_a_task_are_kept():

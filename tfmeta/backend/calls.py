@@ -9,7 +9,7 @@ import inspect
 
 import tensorflow as tf
 
-from tfmeta.backend import folding, private
+from tfmeta.backend import features, folding, private
 from tfmeta.backend.conversion import (
     FOLDED,
     VECTORIZED,
@@ -44,7 +44,7 @@ def _call(op, tasks):
     if folding.kernel_of(name) is not None:
         return folding.convert_kernel(op, tasks) if is_folding() else None
     function = op.op.graph._get_function(name)
-    handles = any(v.t.dtype in (tf.resource, tf.variant) for v in op.inputs)
+    handles = any(t.dtype in (tf.resource, tf.variant) for t in op.op.inputs)
     if (
         handles
         or getattr(function, "graph", None) is None
@@ -66,7 +66,7 @@ def _converted(op, function, tensors, kinds, tasks):
 
     def all_tasks(*tensors):
         values = [_as_value(t, kind, tasks) for t, kind in zip(tensors, kinds, strict=True)]
-        converter = private.PFor(
+        converter = features.Conversion(
             loop_var=op.pfor.loop_var,
             loop_len=tf.constant(tasks),
             pfor_ops=function.graph.get_operations(),
@@ -85,14 +85,14 @@ def _converted(op, function, tensors, kinds, tasks):
 
 def _as_argument(value):
     """A value of the conversion as `(tensor, kind)`: folded if it is, else as it is."""
-    if is_folding() and folding.is_folded(value):
-        return folding.folded(value), "folded"
+    if is_folding() and features.is_folded(value):
+        return features.folded(value), "folded"
     return value.t, "stacked" if value.is_stacked else "one for all"
 
 
 def _as_value(tensor, kind, tasks):
     if kind == "folded":
-        return folding.unfold(tensor, tasks)
+        return features.unfold(tensor, tasks)
     return private.wrap(tensor, kind == "stacked")
 
 
@@ -179,9 +179,9 @@ def _identities(op, tasks):
 
     def own(value):
         if value.is_stacked:
-            return value
+            return features.again(value)
         if is_folding() and value.t.shape.rank == 4:  # a kernel: as the steps will leave it
-            return folding.unfold(folding.fold(value, tasks), tasks)
+            return features.unfold(features.fold(value, tasks), tasks)
         one = tf.expand_dims(value.t, 0)
         return private.wrap(tf.tile(one, [tasks] + [1] * (len(one.shape) - 1)), True)
 

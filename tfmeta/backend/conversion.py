@@ -84,6 +84,17 @@ def _awake(converter, otherwise, modes):
             tasks = tf.get_static_value(op.pfor.loop_len_vector)
             # In the branches of a condition the number of tasks is not known.
             outputs = None if tasks is None else converter(op, int(tasks[0]))
-        return otherwise(op) if outputs is None else outputs
+        if outputs is None:
+            return otherwise(op)
+        return outputs if hasattr(op.pfor, "settles_late") else _settled(outputs)
 
     return convert
+
+
+def _settled(outputs):
+    """For a conversion that is TensorFlow's own, as in the branches of a condition."""
+    if hasattr(outputs, "settled"):
+        return outputs.settled()
+    if isinstance(outputs, private.WrappedTensor):
+        return outputs
+    return [value.settled() if hasattr(value, "settled") else value for value in outputs]

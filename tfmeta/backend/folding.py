@@ -16,10 +16,10 @@ import functools
 import tensorflow as tf
 
 from tfmeta.backend import private
-from tfmeta.backend.conversion import constants, converts
+from tfmeta.backend.conversion import converts
+from tfmeta.backend.features import again, constant, fold, is_folded, unfold
 from tfmeta.backend.kernels import kernel_of
 
-_FOLDED = "_tfmeta_folded"  # of a tensor [B, ..., C]: the same as [..., B C]
 _CHANNELWISE = """
     AddN AddV2 Cast Elu EluGrad Exp LeakyRelu LeakyReluGrad Maximum Minimum Mul Neg Pow RealDiv
     Reciprocal Relu Relu6 Relu6Grad ReluGrad Rsqrt RsqrtGrad Selu SeluGrad Sigmoid SigmoidGrad
@@ -43,67 +43,14 @@ def has_grouped_kernels(dtype):
     return True
 
 
-def is_folded(value):
-    """True for features or kernels that came out of an op of folded tasks."""
-    return getattr(value.t, _FOLDED, None) is not None and value.t.shape.rank == 5
-
-
-def folded(value):
-    """The folded form of a value of which `is_folded` is true."""
-    return getattr(value.t, _FOLDED)
-
-
-def fold(value, tasks):
-    """`[..., B C]` of a value of the conversion: `[B, ..., C]`, or `[..., C]` for all tasks."""
-    t = value.t
-    if not value.is_stacked:
-        return tf.tile(t, [1] * (t.shape.rank - 1) + [tasks])
-    if getattr(t, _FOLDED, None) is None:
-        rank = t.shape.rank
-        last = t if rank == 2 else _transpose(t, (*range(1, rank - 1), 0, rank - 1))
-        folded = _reshape(last, (*last.shape[: rank - 2], tasks * t.shape[-1]))
-        setattr(t, _FOLDED, folded)
-    return getattr(t, _FOLDED)
-
-
-def unfold(folded, tasks):
-    """The value `[B, ..., C]`, which also keeps what it was made of: often nothing else is used."""
-    rank = folded.shape.rank
-    value = _reshape(folded, (*folded.shape[:-1], tasks, folded.shape[-1] // tasks))
-    if rank > 1:
-        value = _transpose(value, (rank - 1, *range(rank - 1), rank))
-    setattr(value, _FOLDED, folded)
-    return private.wrap(value, True)
-
-
-# Thousands of them: a third of the time of a trace would go into their constants and checks.
-
-
-def _reshape(t, shape):
-    return tf.raw_ops.Reshape(tensor=t, shape=_constant(shape))
-
-
-def _transpose(t, axes):
-    return tf.raw_ops.Transpose(x=t, perm=_constant(axes))
-
-
-def _constant(numbers):
-    key = (tf.compat.v1.get_default_graph(), numbers)
-    known = constants()
-    if key not in known:
-        known[key] = tf.constant(numbers, tf.int32)
-    return known[key]
-
-
-def _operand(value, tasks, channels):
+def _operand(value, of_one, tasks, channels):
     """What broadcasts against folded features: features, one number a channel, or one number.
 
-    None if the value is neither.
+    None if the value, which is `of_one` of a task, is neither.
     """
-    rank = value.t.shape.rank - value.is_stacked
-    if rank == 0:
+    if of_one.shape.rank == 0:
         return tf.repeat(value.t, channels) if value.is_stacked else value.t
-    if value.t.shape[-1] != channels:
+    if of_one.shape[-1] != channels:
         return None
     return fold(value, tasks)
 
@@ -113,7 +60,8 @@ def _channelwise(op, tasks):
     if not any(map(is_folded, op.inputs)):
         return None
     channels = op.outputs[0].shape[-1]
-    operands = [_operand(value, tasks, channels) for value in op.inputs]
+    pairs = zip(op.inputs, op.op.inputs, strict=True)
+    operands = [_operand(value, of_one, tasks, channels) for value, of_one in pairs]
     if any(operand is None for operand in operands):
         return None
     return [unfold(t, tasks) for t in _same_op(op, operands)]
@@ -128,7 +76,7 @@ def _same_op(op, inputs):
 def _identities(op, tasks):
     """Also what a custom gradient leaves behind."""
     # One that has to wait for something, such as an assertion, is more than its input.
-    return None if op.op.control_inputs else list(op.inputs)
+    return None if op.op.control_inputs else [again(value) for value in op.inputs]
 
 
 @converts("Conv2D", "Conv2DBackpropFilter", "Conv2DBackpropInput")
@@ -141,14 +89,21 @@ def _conv(op, tasks):
         return None
     inputs = [fold(value, tasks) for value in tensors]
     if sizes is not None:
-        shape = op.inputs[sizes]
-        shape = shape.t[0] if shape.is_stacked else shape.t
-        inputs.insert(sizes, shape * [1, 1, 1, tasks])
+        inputs.insert(sizes, _sizes_of_all(op, sizes, tasks))
     if has_grouped_kernels(inputs[-1].dtype):
         outputs = _same_op(op, inputs)[0]
     else:
         outputs = _each_group(op, inputs, sizes, tasks)
     return unfold(outputs, tasks)
+
+
+def _sizes_of_all(op, place, tasks):
+    """The sizes of what a derivative of a convolution gives: for one task, an input at `place`."""
+    static = tf.get_static_value(op.op.inputs[place])
+    if static is not None:
+        return constant((*static[:3], static[3] * tasks))
+    sizes = op.inputs[place]
+    return (sizes.t[0] if sizes.is_stacked else sizes.t) * [1, 1, 1, tasks]
 
 
 def _each_group(op, inputs, sizes, tasks):
@@ -178,7 +133,7 @@ def _bias_add_grad(op, tasks):
 @converts("Mean", "Sum")
 def _reduce(op, tasks):
     """A sum or mean over any axes but the channels."""
-    axes = tf.get_static_value(op.inputs[1].t)
+    axes = tf.get_static_value(op.op.inputs[1])
     rank = op.op.inputs[0].shape.rank
     if not is_folded(op.inputs[0]) or axes is None or op.inputs[1].is_stacked:
         return None
@@ -192,7 +147,7 @@ def _reduce(op, tasks):
 def _tile(op, tasks):
     """A number a channel repeated over the features, as the derivative of a bias is."""
     value, multiples = op.inputs
-    repeats = None if multiples.is_stacked else tf.get_static_value(multiples.t)
+    repeats = None if multiples.is_stacked else tf.get_static_value(op.op.inputs[1])
     if not value.is_stacked or repeats is None or len(repeats) != 4 or repeats[-1] != 1:
         return None
     return unfold(tf.tile(fold(value, tasks), repeats), tasks)

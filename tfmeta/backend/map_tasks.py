@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfmeta.backend import private
 from tfmeta.backend.conversion import FOLDED, VECTORIZED, conversion, converts
+from tfmeta.backend.features import Conversion
 from tfmeta.hints import Nest
 
 
@@ -50,6 +51,9 @@ def map_tasks(fn: Callable, elements: Nest, mode: str) -> Nest:
 def _vectorized_map(fn, elements, mode):
     """All tasks in one kernel, in the caller's graph."""
     tasks = number_of_tasks(elements)
+    if mode == FOLDED:
+        with conversion(mode):
+            return _converted(fn, elements, tasks)
 
     def one(i):
         return fn(tf.nest.map_structure(lambda t: tf.gather(t, i), elements))
@@ -58,6 +62,29 @@ def _vectorized_map(fn, elements, mode):
         # AutoGraph would read, and rewrite, all that a task calls.
         one = tf.autograph.experimental.do_not_convert(one)
         return private.vectorize(one, tasks, fallback_to_while_loop=True)
+
+
+def _converted(fn, elements, tasks):
+    """The task traced in a graph of its own, of which the caller's has what all tasks need alone.
+
+    Else what was traced for one task would stay in it, unused, and be inlined, placed and pruned
+    before the first step: two of three operations.
+    """
+    with private.FuncGraph("one_task").as_default() as graph:
+        loop_var = tf.compat.v1.placeholder_with_default(0, shape=[])
+        inputs = tf.nest.map_structure(
+            lambda t: tf.compat.v1.placeholder(t.dtype, t.shape[1:]), elements
+        )
+        results = tf.nest.map_structure(tf.convert_to_tensor, fn(inputs))
+    with tf.name_scope("all_tasks"):
+        converter = Conversion(
+            loop_var, tf.constant(tasks), graph.get_operations(), fallback_to_while_loop=True
+        )
+        for one, all_of_them in zip(*map(tf.nest.flatten, (inputs, elements)), strict=True):
+            converter._add_conversion(one, private.wrap(all_of_them, True))
+        for outside, inside in graph.captures:
+            converter._add_conversion(inside, private.wrap(outside, False))
+        return tf.nest.map_structure(converter.convert, results)
 
 
 @converts("PadV2", modes=(VECTORIZED, FOLDED))

@@ -5,6 +5,9 @@ A TensorFlow that lacks one of them is no error: tasks then run one after anothe
 """
 
 try:
+    # A graph that a task is traced in, and that nobody runs.
+    from tensorflow.python.framework.func_graph import FuncGraph
+
     # `tf.vectorized_map` opens a function of its own under XLA, whose shapes must be known to XLA:
     # it then takes the weights for constants, and compiles again whenever they change. This is the
     # same conversion in the caller's graph.
@@ -15,12 +18,14 @@ try:
     from tensorflow.python.ops.parallel_for.pfor import (
         ConversionNotImplementedError,
         PFor,
+        WrappedTensor,
         wrap,
     )
     from tensorflow.python.ops.parallel_for.pfor import _create_op as create_op
     from tensorflow.python.ops.parallel_for.pfor import _pfor_converter_registry as converters
 except ImportError:
-    vectorize = ConversionNotImplementedError = PFor = wrap = create_op = converters = None
+    vectorize = ConversionNotImplementedError = wrap = create_op = converters = None
+    FuncGraph, PFor, WrappedTensor = object, object, tuple
 
 try:
     # A formula that XLA compiles is not for a tape to look into: `tf.custom_gradient` around it has
