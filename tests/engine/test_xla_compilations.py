@@ -23,10 +23,14 @@ QUICK = {"MAML", "MAML-strided", "MAMLPlusPlus", "ImplicitMAML", "ProtoNet", "R2
 
 
 def learners(slow):
-    """`(learner, loss, episodes)`: the table of learners, and networks with pooling."""
+    """`(learner, loss, episodes)`: the table of learners, and networks with pooling.
+
+    Not those that ask Keras for no XLA at all: it would take minutes over a sequence.
+    """
     for name, row in catalogue.ROWS.items():
-        if (name in QUICK) != slow:
-            yield row.make(), tasks.CROSSENTROPY if row.images else "mse", row.episodes()
+        learner = row.make() if (name in QUICK) != slow else None
+        if learner is not None and learner.supports_jit:
+            yield learner, tasks.CROSSENTROPY if row.images else "mse", row.episodes()
     if slow:
         return
     for learner in (

@@ -251,7 +251,11 @@ def test_diverging_trials_do_not_end_the_search(how, tmp_path):
 
 @pytest.mark.slow
 def test_nan_in_the_episodes_fails_the_trial(tmp_path):
-    nan = VALIDATION.map(lambda e: tf.nest.map_structure(lambda t: t * np.nan, e))
+    def poisoned(episode):
+        query = episode.query
+        return episode._replace(query=query._replace(y=query.y * np.nan))
+
+    nan = VALIDATION.map(poisoned)
     tuner = random_search(tmp_path, max_trials=1)
     trials = search(tuner, validation_data=nan)
     assert trials["0"].status == "FAILED"

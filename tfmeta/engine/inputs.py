@@ -110,7 +110,8 @@ def _as_mask(learner, y, mask):
             f"{_OF_A_META_BATCH if mask.shape.rank == 2 else ''}"
         )
     if given and tf.executing_eagerly() and not tf.reduce_any(mask > 0):
-        raise ValueError("Expected a real row in the support set. Received: a mask of zeros.")
+        what = "NaN in the mask" if tf.reduce_any(tf.math.is_nan(mask)) else "a mask of zeros"
+        raise ValueError(f"Expected a real row in the support set. Received: {what}.")
     if tf.executing_eagerly() and learner.integer_labels:
         check_labels(y.numpy(), None, "support.y", learner.query_loss)
     return mask
