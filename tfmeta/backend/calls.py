@@ -51,7 +51,7 @@ def _call(op, tasks):
         or not any(value.is_stacked for value in op.inputs)
     ):
         return None
-    tensors, kinds = zip(*map(_as_argument, op.inputs), strict=True)
+    tensors, kinds = zip(*(_as_argument(value, tasks) for value in op.inputs), strict=True)
     key = (name, kinds, tasks)
     known = constants()
     if key not in known:
@@ -75,7 +75,7 @@ def _converted(op, function, tensors, kinds, tasks):
         for placeholder, value in zip(function.graph.inputs, values, strict=True):
             converter._add_conversion(placeholder, value)
         results = [converter._convert_helper(t) for t in function.graph.outputs[: len(op.outputs)]]
-        results, kinds_of_results[:] = zip(*map(_as_argument, results), strict=True)
+        results, kinds_of_results[:] = zip(*map(_as_result, results), strict=True)
         return list(results)
 
     specs = map(tf.TensorSpec.from_tensor, tensors)
@@ -83,7 +83,24 @@ def _converted(op, function, tensors, kinds, tasks):
     return concrete, kinds_of_results
 
 
-def _as_argument(value):
+# Numbers of a task up to which zeros for all tasks become some of each task.
+_FEW = 4096
+
+
+def _as_argument(value, tasks):
+    """As `_as_result`; small zeros are of each task, as the gradients are that other calls have.
+
+    A gradient of the last call of a function has zeros where what it gave is not used; without
+    this the function is converted a second time for the calls before it.
+    """
+    if not value.is_stacked and value.t.shape.rank and value.t.dtype.is_floating:
+        zeros = tf.get_static_value(value.t)
+        if zeros is not None and zeros.size <= _FEW and not zeros.any():
+            return features.zeros((tasks, *zeros.shape), value.t.dtype), "stacked"
+    return _as_result(value)
+
+
+def _as_result(value):
     """A value of the conversion as `(tensor, kind)`: folded if it is, else as it is."""
     if is_folding() and features.is_folded(value):
         return features.folded(value), "folded"

@@ -32,6 +32,11 @@ def constant(numbers):
     return _constant(np.array(numbers, np.int32))
 
 
+def zeros(shape, dtype):
+    """Zeros, once in a graph."""
+    return _constant(np.zeros(shape, dtype.as_numpy_dtype))
+
+
 def _constant(array):
     graph = tf.compat.v1.get_default_graph()
     key = (graph, array.dtype.name, array.shape, array.tobytes())

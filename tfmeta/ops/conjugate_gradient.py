@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from tfmeta.backend.calls import traced_once
+from tfmeta.backend.calls import of_each_task, traced_once
 
 
 def conjugate_gradient(product, b, steps):
@@ -33,7 +33,9 @@ def conjugate_gradient(product, b, steps):
         direction = [r + ratio * d for r, d in zip(residual, direction, strict=True)]
         return x, residual, direction, square
 
-    state = [tf.zeros_like(t) for t in b], list(b), list(b), _dot(b, b)
+    # Of each task, so that the first step is the same function of a task as all others.
+    start = of_each_task([tf.zeros_like(t) for t in b], like=b[0])
+    state = start, list(b), list(b), _dot(b, b)
     step = traced_once(step, *state) if steps > 1 else step
     for _ in range(steps):
         state = step(*state)
