@@ -4,7 +4,6 @@ import keras
 import numpy as np
 import pytest
 import tasks
-import tensorflow as tf
 
 import tfmeta
 
