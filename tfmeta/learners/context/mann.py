@@ -25,7 +25,8 @@ class MANN(SequenceLearner):
     `w^lu` is 1 at the `R` rows with the smallest `w^u`, and 0 elsewhere. A query row is read as the
     row after the last support row; it writes into a memory of its own, which is not kept.
 
-    Meta-learned: all weights. Adapted: the memory, the weightings and the controller's state.
+    Meta-learned: all weights. Adapted: the memory, the weightings and the controller's state. The
+    memory begins each task empty: `fit` has no slots to watch, as those of `ParameterMemory`.
 
     Differs from the paper: in it `a` is the key itself, and what the heads read is not fed back.
     Both are as in the code that the figures of `tfmeta`'s comparison come from; the authors' own is
