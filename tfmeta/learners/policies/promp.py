@@ -26,8 +26,8 @@ class ProMP(MAMLPPO):
     Args:
         environment: a `tfmeta.environments.Environment`.
         network: as in `GradientPolicy`.
-        inner_learning_rate, inner_steps, estimator, first_order, discount, decay, deviation, clip,
-            updates: as in `MAMLPPO`.
+        inner_learning_rate, inner_steps, estimator, first_order: as in `MAMLPPO`.
+        discount, decay, deviation, clip, updates: as in `MAMLPPO`.
         kl_weight: `eta`, at least 0. The paper: 0.0005.
         **kwargs: `task_batching`, `name` and `dtype`, as in `MetaModel`.
 
