@@ -9,7 +9,6 @@ import tensorflow as tf
 import tfmeta
 from benchmarks import cases_context
 from benchmarks.workers.serve import LEARNING_RATE, Contender, serve
-from tfmeta.engine.building import build_on
 
 VERSIONS = {
     "tensorflow": tf.__version__,
@@ -116,6 +115,8 @@ def context_learner(case, arrays, arguments):
     """A learner that makes its layers on the first episode."""
     name, sizes = CONTEXT[case.learner]
     learner = getattr(tfmeta.learners, name)(**sizes, **arguments)
+    from tfmeta.engine.building import build_on  # not in trees of before, which `against` measures
+
     build_on(learner, tf.nest.map_structure(lambda t: t[0], meta_batch(arrays)))
     names, variables = context_names(case, learner), learner.trainable_variables
     for key, variable in zip(names, variables, strict=True):
