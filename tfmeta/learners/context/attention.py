@@ -43,15 +43,20 @@ class Attention(keras.layers.Layer):
         return self.look(x, self.looked_up(keys, values), mask)
 
     def looked_up(self, keys, values):
-        """What `look` takes of rows `[S, ...]`: `(k, v)`, `[heads, S, D / heads]` each."""
-        return self._of_heads(self.key(keys)), self._of_heads(self.value(values))
+        """What `look` takes of rows `[S, ...]`: `(k, v)`, `[heads, S, D / heads]` each.
+
+        Keys are divided by the root of their width, for queries are more.
+        """
+        keys = self.key(keys) * (self.width // self.heads) ** -0.5
+        return self._of_heads(keys), self._of_heads(self.value(values))
 
     def look(self, x, looked_up, mask):
         """As `call`, at rows of which `looked_up` has been computed."""
         keys, values = looked_up
-        queries = self._of_heads(self.query(x) * (self.width // self.heads) ** -0.5)
+        queries = self._of_heads(self.query(x))
         scores = tf.matmul(queries, keys, transpose_b=True)  # [heads, rows, S]
-        scores = tf.where(mask > 0, scores, scores.dtype.min / 2)
+        # A sum, not a choice: its gradient costs nothing.
+        scores += tf.where(mask > 0, tf.zeros((), scores.dtype), scores.dtype.min / 2)
         found = tf.matmul(tf.nn.softmax(scores), values)
         return self.output_layer(tf.reshape(tf.transpose(found, (1, 0, 2)), (-1, self.width)))
 
