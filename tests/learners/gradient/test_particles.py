@@ -91,8 +91,6 @@ def test_stein_particles_become_samples_of_a_density():
 )
 def test_outer_gradient_against_central_differences(cls, arguments):
     learner, episodes = made(cls, **arguments)
-    # It descends a likelihood in which all else is constant.
-    learner.adapted_part.log_noise.trainable = False
     assert relative_error_along(learner, episodes, eager=True) < 1e-6
 
 
@@ -119,21 +117,36 @@ def test_particles_start_apart_and_predict_a_mixture():
     np.testing.assert_allclose(found, np.log(density.mean(axis=0))[:, 0], rtol=1e-4)
 
 
-def test_the_noise_learns_and_moves_nothing_else():
+def test_the_noise_follows_the_errors_of_likely_particles():
     learner, episodes = made(BayesianMAML, particles=2)
-    _, gradients = learner.outer_gradients(episodes)
-    log_noise = learner.adapted_part.log_noise
-    paths = [v.path for v in learner.trainable_variables]
-    found = np.array(gradients[paths.index(log_noise.path)])
-    adapted = [learner.adapt(tasks.one(episodes.support, i)) for i in range(3)]
-    queries = [tasks.one(episodes.query, i) for i in range(3)]
-    values = []
-    for move in (1e-5, -1e-5):
-        log_noise.assign(np.log(0.1) + move)
-        pairs = zip(adapted, queries, strict=True)
-        values.append([-learner.query_log_likelihood(a, q.x, q.y) for a, q in pairs])
-    values = np.mean(values, axis=(1, 2))
-    np.testing.assert_allclose(found, (values[0] - values[1]) / 2e-5, rtol=1e-6)
+    learner.adapted_part.log_noise.assign(np.log(0.5))
+    errors = []
+    for task in range(3):
+        query = tasks.one(episodes.query, task)
+        adapted = learner.adapt(tasks.one(episodes.support, task))
+        squares = (np.array(learner.predict_particles(adapted, query.x)) - query.y)[..., 0] ** 2
+        shares = np.exp(-squares / (2 * 0.5**2))
+        errors.append(np.sum(shares * squares, axis=0) / np.sum(shares, axis=0))
+    learner.train_on_batch(episodes)
+    expected = 0.99 * 0.5**2 + 0.01 * np.mean(errors)
+    np.testing.assert_allclose(learner.adapted_part.noise("float64") ** 2, expected, rtol=1e-9)
+    assert "log_noise" not in [v.name for v in learner.trainable_variables]
+
+
+@pytest.mark.parametrize("kl_weight", [None, 0.3])
+def test_the_divergence_of_platipus_has_the_weight_of_the_bound(kl_weight):
+    learner, episodes = made(PLATIPUS, kl_weight=kl_weight, noise=0.7)
+    part = learner.adapted_part
+    part.query_rate.assign(0.0)
+    part.rate.assign(0.0)
+    for own, other in zip(part.log_deviations, part.log_query_deviations, strict=True):
+        own.assign(np.log(0.1) + 0 * np.array(own))
+        other.assign(np.log(0.2) + 0 * np.array(other))
+    count = sum(np.size(v) for v in part.log_deviations)
+    divergence = count * (np.log(0.5) + 0.5 * (4 - 1))
+    results, _ = learner.outer_gradients(episodes)
+    weight = 2 * 0.7**2 / episodes.query.y.shape[1] if kl_weight is None else kl_weight
+    np.testing.assert_allclose(results.objective - results.loss, weight * divergence, rtol=1e-6)
 
 
 def test_the_chaser_loss_is_the_distance_to_more_steps_on_all_points():

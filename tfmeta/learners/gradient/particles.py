@@ -11,10 +11,10 @@ from tfmeta.backend.task_layers import kernel_layers
 from tfmeta.engine import losses
 from tfmeta.engine.adapted_model import AdaptedModel
 from tfmeta.engine.inputs import as_targets, as_tensor
-from tfmeta.engine.task import TaskResult
+from tfmeta.engine.task import StateUpdate, TaskResult, mean_over_tasks
 from tfmeta.inner.rule import Learned
 from tfmeta.learners.gaussian import (
-    mean_over_rows,
+    log_likelihood,
     mixture_log_likelihood,
     mixture_moments,
     rows_of_targets,
@@ -22,6 +22,9 @@ from tfmeta.learners.gaussian import (
 from tfmeta.learners.gradient import inner_loop
 from tfmeta.learners.gradient.adapted_part import AllWeights
 from tfmeta.learners.gradient.base import GradientLearner
+
+#: Share of an outer step in the noise of targets, which is a mean over some hundred steps.
+NOISE_RATE = 0.01
 
 
 class ParticleLearner(GradientLearner):
@@ -31,7 +34,8 @@ class ParticleLearner(GradientLearner):
     predict: of numbers, or of the probabilities of classes, whose logarithm it is where outputs are
     logits. For targets that are numbers, particles and a noise of targets, one learned number, are
     a mixture of Gaussians, which `predict_distribution` gives by mean and standard deviation. The
-    noise learns by the likelihood of the query set, and changes no other gradient.
+    noise follows the errors of the query sets, by online expectation maximisation: a gradient step
+    at the rate of the weights would be hundreds of steps behind them.
 
     A subclass has an `adapted_part` of the class `Particles`.
     """
@@ -137,8 +141,10 @@ class ParticleLearner(GradientLearner):
             result = result._replace(scale=self._scale_like(outputs, mean))
         if not training:
             return result
-        objective = self.outer_loss(episode, adapted, outputs)
-        return result._replace(objective=objective + self._noise_loss(query, outputs))
+        updates = [self._noise_update(query, outputs)] if self.predicts_distributions else []
+        return result._replace(
+            objective=self.outer_loss(episode, adapted, outputs), updates=updates
+        )
 
     def outer_loss(self, episode, adapted, outputs):
         """What the outer loop descends in a training step, a scalar."""
@@ -151,14 +157,16 @@ class ParticleLearner(GradientLearner):
     def _scale_like(self, outputs, mean):
         return tf.reshape(mixture_moments(*self._gaussians(outputs))[1], tf.shape(mean))
 
-    def _noise_loss(self, query, outputs):
-        """What the noise descends; nothing else of it is a function of what is learned."""
-        if not self.predicts_distributions:  # a weight that nothing depends on is an error
-            return 0.0 * self.adapted_part.noise(outputs.dtype)
+    def _noise_update(self, query, outputs):
+        """How far targets of a task are from the particles that are likely to have made them."""
         mean, scale = self._gaussians(tf.stop_gradient(outputs))
-        values = mixture_log_likelihood(rows_of_targets(query.y, mean.dtype), mean, scale)
-        loss = -mean_over_rows(values, query.mask)
-        return loss - tf.stop_gradient(loss)
+        y = rows_of_targets(query.y, mean.dtype)
+        shares = tf.nn.softmax(log_likelihood(y, mean, scale), axis=0)  # [K, M]
+        squares = tf.reduce_sum(shares * tf.reduce_mean((y - mean) ** 2, axis=-1), axis=0)
+        real = tf.cast(query.mask, squares.dtype)
+        sums = tf.stack([tf.reduce_sum(squares * real), tf.reduce_sum(real)])
+        part = self.adapted_part
+        return StateUpdate([part.log_noise], sums, part.noise_after)
 
     def adapted_model(self, support):
         return AdaptedModel.of(self, support)  # no copy of the network has several sets of weights
@@ -182,11 +190,20 @@ class Particles(Learned, AllWeights):
         """Make the noise of targets."""
         first = keras.initializers.Constant(math.log(self.first_noise))
         dtype = learner.network_weights()[0].dtype
-        self.log_noise = self.add_weight((), first, dtype, name="log_noise")
+        self.log_noise = self.add_weight((), first, dtype, trainable=False, name="log_noise")
 
     def noise(self, dtype):
         """The standard deviation of targets, a scalar."""
         return tf.exp(tf.cast(self.log_noise, dtype))
+
+    def noise_after(self, sums):
+        """`log_noise` after an outer step: squared errors and rows of each task `[B, 2]`."""
+        (of_all,) = mean_over_tasks(sums)
+        before = self.noise(sums.dtype) ** 2
+        # No rows, no change.
+        mean = tf.where(of_all[1] > 0, tf.math.divide_no_nan(of_all[0], of_all[1]), before)
+        after = before + NOISE_RATE * (mean - before)
+        return [tf.cast(0.5 * tf.math.log(tf.maximum(after, 1e-12)), self.log_noise.dtype)]
 
     def names(self, learner):
         return super().names(learner) * self.most

@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer, check_number
-from tfmeta.learners.gaussian import kl_divergence
+from tfmeta.learners.gaussian import kl_divergence, rows_of_targets
 from tfmeta.learners.gradient import inner_loop
 from tfmeta.learners.gradient.particles import ParticleLearner, Particles
 from tfmeta.ops.noise import standard_normal
@@ -32,15 +32,16 @@ class PLATIPUS(ParticleLearner):
     and `c`; the noise of targets. Adapted: the particles. With deviations and rates of 0 it is
     `MAML`.
 
-    Differs from the paper: losses are means over rows, so that `kl_weight` has to be small: for
-    targets of noise `e`, squared errors and M query rows the bound has `2 e^2 / M`. The noise of
-    targets, which is not in the paper, is for `predict_distribution` alone.
+    Differs from the paper: losses are means over rows, and the noise of targets `e` is learned, so
+    that the weight of the divergence is that of the bound: `2 e^2 / M` for squared errors of M
+    numbers in the query set, `1 / M` for classes. With less, `q` knows in training what `p` cannot,
+    and predictions are too sure of themselves.
 
     Args:
         network: a `keras.Model`, or None for a subclass with `call`.
         particles: how many starts are drawn outside training.
         deviation: where `s` and `r` start, > 0.
-        kl_weight: >= 0.
+        kl_weight: >= 0; None for the bound's.
         noise: where the standard deviation of targets starts, > 0; not used of classes.
         seed: int, of the draws in training.
         inner_learning_rate: `a`, and where `b` and `c` start.
@@ -62,7 +63,7 @@ class PLATIPUS(ParticleLearner):
         *,
         particles: int = 10,
         deviation: float = 0.1,
-        kl_weight: float = 0.01,
+        kl_weight: float | None = None,
         noise: float = 0.1,
         seed: int = 0,
         **kwargs,
@@ -70,7 +71,9 @@ class PLATIPUS(ParticleLearner):
         particles = check_integer("particles", particles, 1)
         super().__init__(network, **kwargs)
         self.particles, self.deviation = particles, check_number("deviation", deviation)
-        self.kl_weight = check_number("kl_weight", kl_weight, zero=True)
+        self.kl_weight = (
+            None if kl_weight is None else check_number("kl_weight", kl_weight, zero=True)
+        )
         self.noise = check_number("noise", noise)
         self.seed = check_integer("seed", seed, 0)
         self.seeds = keras.random.SeedGenerator(self.seed)
@@ -80,7 +83,6 @@ class PLATIPUS(ParticleLearner):
     def search_space(cls, hp):
         return super().search_space(hp) | {
             "deviation": hp.Float("deviation", 1e-3, 1.0, sampling="log", default=0.1),
-            "kl_weight": hp.Float("kl_weight", 1e-5, 1.0, sampling="log", default=0.01),
         }
 
     def score_task(self, episode, training):
@@ -98,7 +100,18 @@ class PLATIPUS(ParticleLearner):
         adapted = inner_loop.adaptation_path(self, episode.support, None, True, True, start)[-1]
         result = self.scored(episode, adapted, training)
         divergence = tf.add_n([kl_divergence(*q, *p) for q, p in _pairs(posterior, prior)])
-        return result._replace(objective=result.objective + self.kl_weight * divergence)
+        weight = self._weight(episode.query, divergence.dtype)
+        return result._replace(objective=result.objective + weight * divergence)
+
+    def _weight(self, query, dtype):
+        """That of the divergence beside the mean loss of the query set."""
+        if self.kl_weight is not None:
+            return self.kl_weight
+        weight = 1.0 / tf.maximum(tf.cast(tf.reduce_sum(query.mask), dtype), 1.0)
+        if self.predicts_distributions:
+            numbers = rows_of_targets(query.y, dtype).shape[1]
+            weight *= 2.0 * self.adapted_part.noise(dtype) ** 2 / numbers
+        return weight
 
     def outer_loss(self, episode, adapted, outputs):
         return tf.reduce_mean(self.particle_losses(episode.query, outputs))
