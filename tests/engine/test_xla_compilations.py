@@ -31,14 +31,18 @@ def learners(slow):
         learner = row.make() if (name in QUICK) != slow else None
         if learner is not None and learner.supports_jit:
             yield learner, tasks.CROSSENTROPY if row.images else "mse", row.episodes()
+    networks = tfmeta.networks
     if slow:
-        return
-    for learner in (
-        tfmeta.learners.MAML(tfmeta.networks.conv4((8, 8, 1), 3, 4), transductive=True),
-        tfmeta.learners.MAML(tfmeta.networks.conv4((8, 8, 1), 3, 4, norm="group")),
-        tfmeta.learners.ProtoNet(tfmeta.networks.conv4((8, 8, 1), None, 4)),
-        tfmeta.learners.MAML(tfmeta.networks.resnet12((8, 8, 1), 3, widths=(4, 4))),
-    ):
+        pooled = [
+            tfmeta.learners.MAML(networks.conv4((8, 8, 1), 3, 4, norm="group")),
+            tfmeta.learners.MAML(networks.resnet12((8, 8, 1), 3, widths=(4, 4))),
+        ]
+    else:
+        pooled = [
+            tfmeta.learners.MAML(networks.conv4((8, 8, 1), 3, 4), transductive=True),
+            tfmeta.learners.ProtoNet(networks.conv4((8, 8, 1), None, 4)),
+        ]
+    for learner in pooled:
         yield learner, tasks.CROSSENTROPY, tasks.images()
 
 
