@@ -23,6 +23,8 @@ def golden(name, *keys):
 
 def load(name):
     """The learner of a file."""
+    if tuple(map(int, keras.__version__.split(".")[:2])) < (3, 15):
+        pytest.skip("Keras 3.15 wrote the files, and layers of before do not know all of theirs.")
     return keras.models.load_model(FOLDER / "files" / f"{name}.keras")
 
 

@@ -65,7 +65,7 @@ class _Place:
         return self.unfolded
 
 
-class Features(private.WrappedTensor):
+class Features(private.WrappedTensor):  # type: ignore[misc, valid-type]
     """A value `[B, ..., C]` of the conversion, known as `[..., B C]`.
 
     TensorFlow looks at the type and the shape of a new value before it keeps it; that must not
@@ -95,7 +95,7 @@ class Features(private.WrappedTensor):
         return private.wrap(self.place.unfold(), True)
 
 
-class Constant(private.WrappedTensor):
+class Constant(private.WrappedTensor):  # type: ignore[misc, valid-type]
     """A constant of the graph of one task, made in the graph of all where it is asked for."""
 
     def __new__(cls, tensor):
@@ -121,7 +121,7 @@ class Constant(private.WrappedTensor):
         return (self.t, False, False)[i]
 
 
-class Conversion(private.PFor):
+class Conversion(private.PFor):  # type: ignore[misc, valid-type]
     """TensorFlow's conversion of the operations of one task, with values that are unfolded late."""
 
     settles_late = True
