@@ -18,14 +18,19 @@ def elementary_operations():
         _elementary.reset(token)
 
 
+def is_elementary():
+    """True inside of `elementary_operations`."""
+    return _elementary.get()
+
+
 def solve(matrix, right):
     """The solution `X` of `matrix X = right`: `[..., D, D]` and `[..., D, N]` to `[..., D, N]`."""
-    return _eliminate(matrix, right) if _elementary.get() else tf.linalg.solve(matrix, right)
+    return _eliminate(matrix, right) if is_elementary() else tf.linalg.solve(matrix, right)
 
 
 def inverted(matrix):
     """The inverse of `[..., D, D]`."""
-    if not _elementary.get():
+    if not is_elementary():
         return tf.linalg.inv(matrix)
     identity = tf.eye(tf.shape(matrix)[-1], dtype=matrix.dtype)
     return _eliminate(matrix, tf.zeros_like(matrix) + identity)

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tfmeta.backend.calls import with_batch_axis
 from tfmeta.backend.scan import scan
+from tfmeta.backend.solve import is_elementary
 from tfmeta.learners.context.lstm_steps import lstm_steps
 from tfmeta.learners.context.sequence import for_each, last_real, one_step_late
 
@@ -110,6 +111,8 @@ class LSTMCell(Cell):
         return zeros, zeros
 
     def over(self, inputs, mask):
+        if is_elementary():  # LiteRT does not run those loops, and wants no gradient
+            return super().over(inputs, mask)
         projected = self.project(tf.transpose(inputs, [1, 0, 2]))
         h, c = lstm_steps(projected, tf.convert_to_tensor(self.recurrent))
         last = tf.transpose(mask - tf.concat([mask[:, 1:], tf.zeros_like(mask[:, :1])], axis=1))
