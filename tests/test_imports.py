@@ -12,7 +12,7 @@ PACKAGE = pathlib.Path(tfmeta.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 GOLDEN = pathlib.Path(__file__).parent / "golden" / "public_names.json"
 
-VALUES = {"hints", "rows", "types", "arguments", "inputs", "reading", "stream"}
+VALUES = {"hints", "rows", "types", "arguments", "inputs", "loops", "reading", "stream"}
 # Each group may import these, and itself.
 ALLOWED = {
     "version": set(),
@@ -21,6 +21,7 @@ ALLOWED = {
     "types": {"hints", "rows"},
     "arguments": set(),
     "inputs": {"types"},
+    "loops": set(),
     "reading": {"rows", "types", "inputs"},
     "stream": {"arguments"},
     "networks": {"hints"},

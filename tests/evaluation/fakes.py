@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
+from tfmeta.loops import map_fn
 from tfmeta.types import Episode, Examples
 
 
@@ -21,7 +22,7 @@ class PixelPrototypes:
 
     def map_tasks(self, fn, elements):
         self.traces += 1
-        return tf.map_fn(fn, elements, fn_output_signature=tf.float64)
+        return map_fn(fn, elements, fn_output_signature=tf.float64)
 
     def adapt(self, support):
         member = tf.one_hot(support.y, self.ways) * support.mask[:, None]
@@ -56,7 +57,7 @@ class Regressor:
         pass
 
     def map_tasks(self, fn, elements):
-        return tf.map_fn(fn, elements, fn_output_signature=tf.float64)
+        return map_fn(fn, elements, fn_output_signature=tf.float64)
 
     def adapt(self, support):
         return tf.reduce_mean(support.y)

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tfmeta.evaluation import score_sequence
+from tfmeta.loops import map_fn
 from tfmeta.types import Episode, Examples
 
 
@@ -15,7 +16,7 @@ class RightFromTheSecondTime:
         pass
 
     def map_tasks(self, fn, elements):
-        return tf.map_fn(fn, elements, fn_output_signature=tf.float64)
+        return map_fn(fn, elements, fn_output_signature=tf.float64)
 
     def predict_sequence(self, examples):
         y = examples.y

@@ -10,6 +10,7 @@ from tfmeta.backend import private
 from tfmeta.backend.conversion import FOLDED, VECTORIZED, conversion, converts
 from tfmeta.backend.features import Conversion
 from tfmeta.hints import Nest
+from tfmeta.loops import map_fn
 
 
 def map_tasks(fn: Callable, elements: Nest, mode: str) -> Nest:
@@ -45,7 +46,7 @@ def map_tasks(fn: Callable, elements: Nest, mode: str) -> Nest:
         return signature
     # More tasks at a time than processors take memory and no less time.
     at_a_time = min(os.cpu_count() or 1, 10)
-    return tf.map_fn(traced, elements, fn_output_signature=signature, parallel_iterations=at_a_time)
+    return map_fn(traced, elements, fn_output_signature=signature, parallel_iterations=at_a_time)
 
 
 def _vectorized_map(fn, elements, mode):

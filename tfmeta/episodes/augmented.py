@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from tfmeta.arguments import check_flag, check_integer
 from tfmeta.episodes.random_layers import Seeds, check_layers, flattened, one_by_one, with_seeds
+from tfmeta.loops import map_fn
 from tfmeta.ops import random_numbers as rng
 from tfmeta.stream import prefetched
 from tfmeta.types import Episode, Examples
@@ -116,7 +117,7 @@ def _changed(examples, layers, seeds, keys):
     specs = [tf.TensorSpec(t.shape[1:], t.dtype) for t in given]
     found = tf.function(one_task).get_concrete_function(*specs).structured_outputs
     spec = tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape, t.dtype), found)
-    x, y = tf.map_fn(lambda task: one_task(*task), given, fn_output_signature=spec)
+    x, y = map_fn(lambda task: one_task(*task), given, fn_output_signature=spec)
     return Examples(x, y, mask)
 
 

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
+from tfmeta.loops import map_fn
+
 # These draw once for all the pictures of a call, and so get them one by one.
 _DRAW_ONCE = (keras.layers.RandomCrop,)
 _IN_A_ROW = (keras.Sequential, keras.layers.Pipeline)
@@ -60,7 +62,7 @@ def one_by_one(call, x, seeds):
     seeds.next()  # the next layer draws something else
     spec = tf.TensorSpec(call(x).shape[1:], x.dtype)
     numbers = tf.range(tf.shape(x, tf.int64)[0])
-    return tf.map_fn(one, (x, numbers), fn_output_signature=spec)
+    return map_fn(one, (x, numbers), fn_output_signature=spec)
 
 
 def flattened(layers):
