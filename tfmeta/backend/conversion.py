@@ -75,6 +75,12 @@ def converts(*op_types, modes=(FOLDED,)):
     return register
 
 
+def same_op(op, inputs):
+    """The outputs of an operation like `op` of a conversion, of other inputs."""
+    dtypes = [t.dtype for t in op.outputs]
+    return private.create_op(op.op_type, inputs, dtypes, op.op.node_def.attr).outputs
+
+
 def _awake(converter, otherwise, modes):
     @functools.wraps(otherwise)
     @tf.autograph.experimental.do_not_convert

@@ -65,7 +65,21 @@ class _Place:
         return self.unfolded
 
 
-class Features(private.WrappedTensor):  # type: ignore[misc, valid-type]
+class _Late(private.WrappedTensor):  # type: ignore[misc, valid-type]
+    """A value of TensorFlow's conversion whose tensor `t` is made where it is asked for."""
+
+    def __iter__(self):
+        return iter((self.t, self.is_stacked, False))
+
+    def __getitem__(self, i):
+        return tuple(self)[i]
+
+    def settled(self):
+        """The value as TensorFlow's own conversion has it."""
+        return private.wrap(self.t, self.is_stacked)
+
+
+class Features(_Late):
     """A value `[B, ..., C]` of the conversion, known as `[..., B C]`.
 
     TensorFlow looks at the type and the shape of a new value before it keeps it; that must not
@@ -84,18 +98,12 @@ class Features(private.WrappedTensor):  # type: ignore[misc, valid-type]
         """The tensor `[B, ..., C]`."""
         return self.place.unfold() if self.is_kept else self.place
 
-    def __iter__(self):
-        return iter((self.t, True, False))
-
-    def __getitem__(self, i):
-        return (self.t, True, False)[i]
-
     def settled(self):
-        """The value as TensorFlow's own conversion has it."""
-        return private.wrap(self.place.unfold(), True)
+        self.is_kept = True
+        return super().settled()
 
 
-class Constant(private.WrappedTensor):  # type: ignore[misc, valid-type]
+class Constant(_Late):
     """A constant of the graph of one task, made in the graph of all where it is asked for."""
 
     def __new__(cls, tensor):
@@ -109,16 +117,6 @@ class Constant(private.WrappedTensor):  # type: ignore[misc, valid-type]
     def t(self):
         """The tensor."""
         return _constant(tf.get_static_value(self.of_one))
-
-    def settled(self):
-        """The value as TensorFlow's own conversion has it."""
-        return private.wrap(self.t, False)
-
-    def __iter__(self):
-        return iter((self.t, False, False))
-
-    def __getitem__(self, i):
-        return (self.t, False, False)[i]
 
 
 class Conversion(private.PFor):  # type: ignore[misc, valid-type]
@@ -138,7 +136,7 @@ class Conversion(private.PFor):  # type: ignore[misc, valid-type]
         super()._add_conversion(old_output, new_output)
 
     def _was_converted(self, t):
-        late = isinstance(self._conversion_map[t], (Features, Constant))
+        late = isinstance(self._conversion_map[t], _Late)
         return late or super()._was_converted(t)
 
 
@@ -196,5 +194,5 @@ def _unfolded(folded, tasks):
 def _call_of_a_function(op, tasks):
     """TensorFlow's converters hand the values themselves to a function: they must be its own."""
     for i, value in enumerate(op.inputs):
-        if isinstance(value, (Features, Constant)):
+        if isinstance(value, _Late):
             op.inputs[i] = value.settled()

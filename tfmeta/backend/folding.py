@@ -16,7 +16,7 @@ import functools
 import tensorflow as tf
 
 from tfmeta.backend import private
-from tfmeta.backend.conversion import converts
+from tfmeta.backend.conversion import converts, same_op
 from tfmeta.backend.features import again, constant, fold, is_folded, unfold
 from tfmeta.backend.kernels import kernel_of
 
@@ -64,12 +64,7 @@ def _channelwise(op, tasks):
     operands = [_operand(value, of_one, tasks, channels) for value, of_one in pairs]
     if any(operand is None for operand in operands):
         return None
-    return [unfold(t, tasks) for t in _same_op(op, operands)]
-
-
-def _same_op(op, inputs):
-    dtypes = [t.dtype for t in op.outputs]
-    return private.create_op(op.op_type, inputs, dtypes, op.op.node_def.attr).outputs
+    return [unfold(t, tasks) for t in same_op(op, operands)]
 
 
 @converts("Identity", "IdentityN")
@@ -91,7 +86,7 @@ def _conv(op, tasks):
     if sizes is not None:
         inputs.insert(sizes, _sizes_of_all(op, sizes, tasks))
     if has_grouped_kernels(inputs[-1].dtype):
-        outputs = _same_op(op, inputs)[0]
+        outputs = same_op(op, inputs)[0]
     else:
         outputs = _each_group(op, inputs, sizes, tasks)
     return unfold(outputs, tasks)
@@ -112,7 +107,7 @@ def _each_group(op, inputs, sizes, tasks):
         [op.inputs[sizes].t] * tasks if i == sizes else tf.split(t, tasks, axis=-1)
         for i, t in enumerate(inputs)
     ]
-    return tf.concat([_same_op(op, group)[0] for group in zip(*parts, strict=True)], axis=-1)
+    return tf.concat([same_op(op, group)[0] for group in zip(*parts, strict=True)], axis=-1)
 
 
 @converts("BiasAdd")
@@ -140,7 +135,7 @@ def _reduce(op, tasks):
     if any(axis % rank == rank - 1 for axis in axes.reshape(-1)):
         return None
     inputs = [fold(op.inputs[0], tasks), op.inputs[1].t]
-    return [unfold(t, tasks) for t in _same_op(op, inputs)]
+    return [unfold(t, tasks) for t in same_op(op, inputs)]
 
 
 @converts("Tile")
@@ -158,7 +153,7 @@ def _batch_norm(op, tasks):
     if not op.get_attr("is_training") or op.get_attr("data_format") != b"NHWC":
         return None
     inputs = [fold(v, tasks) if v.is_stacked or v.t.shape[-1] else v.t for v in op.inputs]
-    *outputs, reserved = _same_op(op, inputs)
+    *outputs, reserved = same_op(op, inputs)
     return [*(unfold(t, tasks) for t in outputs), private.wrap(reserved, False)]
 
 

@@ -7,9 +7,9 @@ is traced, and made ready for the first step, in less time.
 
 import tensorflow as tf
 
-from tfmeta.backend.conversion import FOLDED, VECTORIZED, converts
+from tfmeta.backend.conversion import FOLDED, VECTORIZED, converts, same_op
 from tfmeta.backend.features import Features, constant, reshape, unfold
-from tfmeta.backend.private import create_op, wrap
+from tfmeta.backend.private import wrap
 
 _BOTH = (VECTORIZED, FOLDED)
 
@@ -41,7 +41,7 @@ def _reduce(op, tasks):
     if not op.inputs[0].is_stacked or axes is None or axes.dtype != "int32" or rank is None:
         return None
     axes = tuple(int(axis) % rank + 1 for axis in axes.reshape(-1))
-    return [wrap(t, True) for t in _same_op(op, [op.inputs[0].t, constant(axes)])]
+    return [wrap(t, True) for t in same_op(op, [op.inputs[0].t, constant(axes)])]
 
 
 @converts("AddN", modes=_BOTH)
@@ -71,12 +71,8 @@ def _cross_entropy(op, tasks):
         return None
     rows, classes = shape
     inputs = [reshape(logits.t, (tasks * rows, classes)), reshape(labels.t, (tasks * rows,))]
-    loss, gradients = _same_op(op, inputs)
+    loss, gradients = same_op(op, inputs)
     return [
         wrap(reshape(loss, (tasks, rows)), True),
         wrap(reshape(gradients, (tasks, rows, classes)), True),
     ]
-
-
-def _same_op(op, inputs):
-    return create_op(op.op_type, inputs, [t.dtype for t in op.outputs], op.op.node_def.attr).outputs

@@ -156,6 +156,14 @@ def _examples(draw_inputs, outputs, noise, bits, parameters):
     return Examples(x, y, tf.ones_like(x[:, :, 0]))
 
 
+def _drawn(bits, draw_parameters, draw_inputs, outputs, noise):
+    """Episodes from the bits of their parameters, of both inputs and of both noises."""
+    own, *bits = bits
+    parameters = tf.nest.map_structure(lambda p: p[:, tf.newaxis, tf.newaxis], draw_parameters(own))
+    parts = zip(bits[:2], bits[2:], strict=True)
+    return Episode(*(_examples(draw_inputs, outputs, noise, p, parameters) for p in parts))
+
+
 def _episodes_of(value, draws, draw_parameters, draw_inputs, with_ranges):
     """The function that a family is: see `family`."""
 
@@ -177,16 +185,8 @@ def _episodes_of(value, draws, draw_parameters, draw_inputs, with_ranges):
         sizes = [draws, shots, queries, *([shots, queries] if noise else [0, 0])]
 
         def sample(numbers):
-            own, *bits = tf.split(rng.random_bits(seed, numbers, sum(sizes)), sizes)
-            parameters = tf.nest.map_structure(
-                lambda p: p[:, tf.newaxis, tf.newaxis], draw_parameters(own)
-            )
-            return Episode(
-                *(
-                    _examples(draw_inputs, outputs, noise, part, parameters)
-                    for part in zip(bits[:2], bits[2:], strict=True)
-                )
-            )
+            bits = tf.split(rng.random_bits(seed, numbers, sum(sizes)), sizes)
+            return _drawn(bits, draw_parameters, draw_inputs, outputs, noise)
 
         return stream(sample, **numbering)
 
