@@ -130,6 +130,23 @@ def test_the_state_lives_across_episodes_and_a_later_reward_changes_nothing_befo
         assert not np.allclose(other_state, state)
 
 
+def test_the_state_is_new_in_a_new_task():
+    learner = made()
+    learner.fit(ENVIRONMENT.tasks(meta_batch_size=4), steps_per_epoch=1, verbose=0)
+    one, other = tf.constant([[0.0, 1.0]]), tf.constant([[1.0, 0.0]])
+    alone = learner.adapt(support_of(other))
+    learner.adapt(support_of(one))
+    for a, b in zip(learner.adapt(support_of(other)), alone, strict=True):
+        np.testing.assert_array_equal(a, b)
+    # Beside another task in a meta-batch, too; and before its first pull no task is another's.
+    both, rows = tf.concat([one, other], axis=0), tf.zeros(2, tf.int64)
+    trajectories, state = learner.roll(both, rows)
+    np.testing.assert_allclose(state[1:], alone.state, rtol=1e-6)
+    values = np.array(trajectories.extra[1])
+    np.testing.assert_array_equal(values[0, 0], values[0, 1])
+    assert np.all(values[-1, 0] != values[-1, 1])
+
+
 def test_the_gradient_is_the_estimators():
     """Against the gradient of the same sum, made of a second pass over what was lived through."""
     learner = made(entropy_weight=0.1, value_weight=0.3, reward_weight=0.2)
