@@ -308,6 +308,7 @@ ROWS = {
         True,
         False,
         second=True,
+        rate=0.01,
     ),
     "LearnedOptimizer": Row(
         lambda: LearnedOptimizer(

@@ -16,7 +16,7 @@ ENVIRONMENT = bandits(arms=2, pulls=6)
 def made(environment=ENVIRONMENT, seed=0, **arguments):
     keras.utils.set_random_seed(seed)
     learner = RL2(environment, **{"units": 16, **arguments})
-    learner.compile(keras.optimizers.Adam(0.01))
+    learner.compile(keras.optimizers.Adam(0.01), jit_compile=False)  # sooner, for a few steps
     return learner
 
 
@@ -50,6 +50,14 @@ def test_it_learns_to_take_the_arm_that_pays(trained):
 def support_of(task, rows=1):
     x = {"task": tf.repeat(task, rows, axis=0), "row": tf.range(rows, dtype=tf.int64)}
     return tfmeta.Examples(x, tf.zeros(rows))
+
+
+def test_xla_compiles_a_step_in_the_graph():
+    learner = RL2(ENVIRONMENT, units=4)
+    learner.compile("adam")
+    assert learner.jit_compile
+    history = learner.fit(ENVIRONMENT.tasks(meta_batch_size=8), steps_per_epoch=2, verbose=0)
+    assert np.isfinite(history.history["loss"]).all()
 
 
 def test_files_and_evaluation(trained, tmp_path):
