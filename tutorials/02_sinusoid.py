@@ -98,8 +98,8 @@ for axis, (name, learner) in zip(axes, learners.items(), strict=True):
     axis.plot(support.x, support.y, "^", color="black", label="support")
     for step, style in ((0, ":"), (1, "--"), (10, "-")):
         fit = learner.predict_query(learner.adapt(support, inner_steps=step), x)
-        axis.plot(x, fit, style, label=f"after {step} steps")
+        axis.plot(x, fit, style, label=f"after {step} step{'s' * (step != 1)}")
     axis.set(title=name, xlabel="x", ylabel="y")
-    axis.legend()
+figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
 figure.savefig(options.output / "sinusoid_fit.png", dpi=120)
 print(f"pictures: {options.output}/sinusoid_steps.png, {options.output}/sinusoid_fit.png")
