@@ -89,3 +89,23 @@ def test_a_config_of_before_there_were_distances_means_the_papers():
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         ProtoNet(tasks.convolutional(4), **arguments)
+
+
+def test_protonet_against_central_differences():
+    learner = ProtoNet(tasks.convolutional(4, dtype="float64", norm=False))
+    learner.compile(optimizer="sgd", loss=tasks.CROSSENTROPY)
+    episodes = tasks.images(shots=2, dtype="float64")
+    assert relative_error_along(learner, episodes) < 1e-6
+
+
+def test_protonet_is_a_linear_head():
+    """-|z - c|^2 = 2 c.z - |c|^2 - |z|^2: a Dense layer with kernel 2c and bias -|c|^2."""
+    network = tasks.convolutional(4, dtype="float64")
+    learner = ProtoNet(network, distance="squared_euclidean")
+    learner.compile(loss=tasks.CROSSENTROPY)
+    episodes = tasks.images(shots=2, dtype="float64")
+    adapted = learner.adapt(tasks.one(episodes.support))
+    x = episodes.query.x[0]
+    z, c = learner.embed(x).numpy(), adapted.means.numpy()
+    linear = z @ (2 * c.T) - np.sum(c**2, axis=1) - np.sum(z**2, axis=1, keepdims=True)
+    np.testing.assert_allclose(learner.predict_query(adapted, x), linear, rtol=1e-9)

@@ -149,3 +149,15 @@ def test_inner_adam_is_that_of_keras():
     for beta in (0, 1, 1.5, "much"):
         with pytest.raises(ValueError, match=r"inner_beta_2.*Received"):
             Reptile(tasks.line(), inner_beta_2=beta)
+
+
+def test_first_order_is_refused_where_it_means_nothing():
+    learner = Reptile(tasks.dense())
+    with pytest.raises(ValueError, match="Expected no first_order: Reptile"):
+        learner.first_order = True
+    Reptile.from_config(learner.get_config())
+
+
+def test_bad_arguments():
+    with pytest.raises(ValueError, match=r"Expected inner_batch_size .*=0"):
+        Reptile(tasks.dense(), inner_batch_size=0)
