@@ -13,7 +13,6 @@ import tfmeta
 from tfmeta.inner import SGD
 from tfmeta.learners import (
     LearnedAdam,
-    LearnedMomentum,
     LearnedOptimizer,
     LearnedSGD,
     MLPRule,
@@ -129,7 +128,6 @@ BAD = {
     r"Expected inner_steps of at least 1": lambda: made(inner_steps=0),
     r"Expected outer_gradient to be": lambda: made(outer_gradient="pes"),
     r"Expected standard_deviation > 0": lambda: PersistentES(0.0),
-    r"Expected momentum > 0 and < 1": lambda: LearnedMomentum(momentum=1.0),
     r"Expected a network with trainable weights": lambda: LearnedOptimizer(frozen()),
     r"Expected a network without regularizers": lambda: LearnedOptimizer(
         tasks.dense(kernel_regularizer="l2")
