@@ -91,7 +91,7 @@ class MetaModel(SavedInKeras, keras.Model, metaclass=saving.ReadyAfterInit):
             raise ValueError(f"Expected task_batching in {MODES}. Received: {task_batching!r}.")
         self.task_batching = task_batching
         self.query_loss = self.before_adaptation = self.first_bad_loss = None
-        self.network = network
+        self.network: Any = network
         self.built = network is not None and network.built
 
     def __init_subclass__(cls, **kwargs):

@@ -3,6 +3,7 @@
 import functools
 import math
 from collections.abc import Callable
+from typing import Any, Protocol
 
 import tensorflow as tf
 
@@ -14,12 +15,33 @@ from tfmeta.episodes.family_checks import (
     check_range,
     in_shape_of,
 )
+from tfmeta.hints import Nest
 from tfmeta.ops import random_numbers as rng
 from tfmeta.stream import check_stream, stream
 from tfmeta.types import Episode, Examples
 
 
-def family(*, inputs: tuple[float, float] | Callable = (-5.0, 5.0), **ranges) -> Callable:
+class Family(Protocol):
+    """What `family` makes of a function."""
+
+    draws: int  # random numbers that a task's parameters take
+
+    def __call__(
+        self, shots: int = 10, queries: int = 10, meta_batch_size: int = 25, seed: int = 0,
+        count: int | None = None, *, noise: float | Callable = 0.0, start: int = 0, step: int = 1,
+        **ranges: tuple[float, float] | str,
+    ) -> tf.data.Dataset:  # fmt: skip
+        """Meta-batches of episodes."""
+
+    def parameters(
+        self, numbers: Nest, seed: int = 0, **ranges: tuple[float, float] | str
+    ) -> dict[str, Any]:
+        """The parameters of tasks, by their numbers."""
+
+
+def family(
+    *, inputs: tuple[float, float] | Callable = (-5.0, 5.0), **ranges: tuple[float, float] | str
+) -> Callable[[Callable], Family]:
     """Make regression episodes of a function of x and of parameters drawn for each task.
 
     The function, decorated, becomes one that returns a `tf.data.Dataset`:
@@ -88,7 +110,7 @@ def family(*, inputs: tuple[float, float] | Callable = (-5.0, 5.0), **ranges) ->
     return decorate
 
 
-def mixture(*families) -> Callable:
+def mixture(*families: Family) -> Family:
     """Episodes whose tasks come from several families, each as likely as the others.
 
     ```python
@@ -171,9 +193,10 @@ def _episodes_of(value, draws, draw_parameters, draw_inputs, with_ranges):
         return in_shape_of(x, value(x, **parameters), episodes.__name__)
 
     def episodes(
-        shots=10, queries=10, meta_batch_size=25, seed=0, count=None, *, noise=0.0, start=0,
-        step=1, **ranges,
-    ):  # fmt: skip
+        shots: int = 10, queries: int = 10, meta_batch_size: int = 25, seed: int = 0,
+        count: int | None = None, *, noise: float | Callable = 0.0, start: int = 0, step: int = 1,
+        **ranges: tuple[float, float] | str,
+    ) -> tf.data.Dataset:  # fmt: skip
         if ranges:
             same = {"noise": noise, "start": start, "step": step}
             return with_ranges(**ranges)(shots, queries, meta_batch_size, seed, count, **same)
@@ -190,7 +213,9 @@ def _episodes_of(value, draws, draw_parameters, draw_inputs, with_ranges):
 
         return stream(sample, **numbering)
 
-    def parameters(numbers, seed=0, **ranges):
+    def parameters(
+        numbers: Nest, seed: int = 0, **ranges: tuple[float, float] | str
+    ) -> dict[str, Any]:
         """The parameters of tasks, for plots.
 
         Args:
@@ -206,7 +231,8 @@ def _episodes_of(value, draws, draw_parameters, draw_inputs, with_ranges):
         numbers = tf.convert_to_tensor(numbers, tf.int64)
         return draw_parameters(rng.random_bits(check_integer("seed", seed), numbers, draws))
 
-    functools.update_wrapper(episodes, value)
+    same = ("__module__", "__name__", "__qualname__", "__doc__")
+    functools.update_wrapper(episodes, value, assigned=same)
     del episodes.__wrapped__  # its arguments are others
     episodes.parameters, episodes.value, episodes.inputs = parameters, outputs, draw_inputs
     episodes.draws, episodes.from_bits = draws, draw_parameters

@@ -10,6 +10,7 @@ from tfmeta.engine.inputs import as_targets, as_tensor
 from tfmeta.engine.losses import one_output
 from tfmeta.engine.meta_model import MetaModel
 from tfmeta.engine.task import TaskResult
+from tfmeta.hints import Nest
 
 
 class GaussianLearner(MetaModel):
@@ -37,7 +38,9 @@ class GaussianLearner(MetaModel):
         """Features `[rows, F]`."""
         return features_of(self, x, training)
 
-    def predict_distribution(self, adapted, x, training=False):
+    def predict_distribution(
+        self, adapted: Nest, x: Nest, training: bool = False
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """What is expected at query inputs, and how sure that is.
 
         Args:
@@ -69,7 +72,7 @@ class GaussianLearner(MetaModel):
         mean, scale = self.predict_distribution(adapted, as_tensor(self, x))
         return log_likelihood(rows_of_targets(as_targets(self, y), mean.dtype), mean, scale)
 
-    def predict_query(self, adapted, x, training=False):
+    def predict_query(self, adapted: Nest, x: Nest, training: bool = False) -> Nest:
         return self.predict_distribution(adapted, x, training)[0]
 
     def score_task(self, episode, training):

@@ -8,6 +8,7 @@ import tensorflow as tf
 from tfmeta.arguments import check_integer
 from tfmeta.engine.inputs import as_tensor
 from tfmeta.engine.task import TaskResult
+from tfmeta.hints import Nest
 from tfmeta.learners.bayesian.base import GaussianProcess, KnownValues
 from tfmeta.learners.context.base import check_widths, dense_layers, mean_of_rows
 from tfmeta.learners.gaussian import (
@@ -16,6 +17,7 @@ from tfmeta.learners.gaussian import (
     mean_over_rows,
     rows_of_targets,
 )
+from tfmeta.types import Examples
 
 HEADS = ("gp", "ridge")
 
@@ -105,7 +107,7 @@ class ADKL(GaussianLearner):
             "noise": hp.Float("noise", 1e-3, 1.0, sampling="log", default=0.1),
         }
 
-    def adapt(self, support, training=False):
+    def adapt(self, support: Examples, training: bool = False) -> Nest:
         x = self.features(support.x, training)
         y = rows_of_targets(support.y, x.dtype)
         points = full_precision(self.encode(tf.concat([x, y], axis=-1), training=training))
@@ -118,7 +120,9 @@ class ADKL(GaussianLearner):
         rows = tf.concat([features, rows], axis=-1)
         return full_precision(self.condition(rows, training=training))
 
-    def predict_distribution(self, adapted, x, training=False):
+    def predict_distribution(
+        self, adapted: Nest, x: Nest, training: bool = False
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         features = self.features(x, training)
         features = self.conditioned(features, adapted.task, training)
         mean, scale = self.process.posterior(adapted, features)

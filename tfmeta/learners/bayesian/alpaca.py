@@ -7,9 +7,11 @@ import keras
 import tensorflow as tf
 
 from tfmeta.arguments import check_flag, check_number
+from tfmeta.hints import Nest
 from tfmeta.inner.rule import Learned
 from tfmeta.learners.gaussian import GaussianLearner, rows_of_targets
 from tfmeta.ops.cholesky import cholesky
+from tfmeta.types import Examples
 
 
 class LinearPosterior(NamedTuple):
@@ -88,12 +90,14 @@ class ALPaCA(GaussianLearner):
             "precision": hp.Float("precision", 1e-3, 10.0, sampling="log", default=0.01),
         }
 
-    def adapt(self, support, training=False):
+    def adapt(self, support: Examples, training: bool = False) -> Nest:
         x = self.features(support.x, training)
         y = rows_of_targets(support.y, x.dtype)
         return LinearPosterior(*self.prior(x, y, tf.cast(support.mask, x.dtype)))
 
-    def predict_distribution(self, adapted, x, training=False):
+    def predict_distribution(
+        self, adapted: Nest, x: Nest, training: bool = False
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         x = self.features(x, training)
         rows = tf.cast(x, tf.float64)
         mean = tf.matmul(rows, adapted.mean)

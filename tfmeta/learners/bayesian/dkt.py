@@ -6,9 +6,11 @@ import tensorflow as tf
 from tfmeta.arguments import check_flag
 from tfmeta.engine.inputs import as_tensor
 from tfmeta.engine.task import TaskResult
+from tfmeta.hints import Nest
 from tfmeta.learners.bayesian.base import GaussianProcess, KnownValues
 from tfmeta.learners.embedding.base import hide_absent, most_ways, without_absent
 from tfmeta.learners.gaussian import GaussianLearner, rows_of_targets
+from tfmeta.types import Examples
 
 
 @keras.saving.register_keras_serializable("tfmeta")
@@ -88,7 +90,7 @@ class DKT(GaussianLearner):
             "noise": hp.Float("noise", 1e-3, 1.0, sampling="log", default=0.1),
         }
 
-    def adapt(self, support, training=False):
+    def adapt(self, support: Examples, training: bool = False) -> Nest:
         features = self.features(support.x, training)
         values, present = self._values(support.y, support, features.dtype)
         return KnownValues(features, values, support.mask, (), present)
@@ -103,12 +105,14 @@ class DKT(GaussianLearner):
         present = tf.reduce_max(members * tf.cast(support.mask, dtype)[:, None], axis=0)
         return 2.0 * tf.one_hot(y, ways, dtype=dtype) - 1.0, present
 
-    def predict_distribution(self, adapted, x, training=False):
+    def predict_distribution(
+        self, adapted: Nest, x: Nest, training: bool = False
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         features = self.features(x, training)
         mean, scale = self.process.posterior(adapted, features)
         return tf.cast(mean, features.dtype), tf.cast(scale, features.dtype)
 
-    def predict_query(self, adapted, x, training=False):
+    def predict_query(self, adapted: Nest, x: Nest, training: bool = False) -> Nest:
         mean = self.predict_distribution(adapted, x, training)[0]
         return hide_absent(mean, adapted.present)
 

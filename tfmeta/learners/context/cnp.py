@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer
+from tfmeta.hints import Nest
 from tfmeta.learners.context.base import (
     GaussianDecoder,
     check_layer,
@@ -15,6 +16,7 @@ from tfmeta.learners.context.base import (
     mean_of_rows,
 )
 from tfmeta.learners.gaussian import GaussianLearner, full_precision, rows_of_targets
+from tfmeta.types import Examples
 
 
 @keras.saving.register_keras_serializable("tfmeta")
@@ -86,7 +88,7 @@ class CNP(GaussianLearner):
         scale = hp.Float("minimum_scale", 1e-3, 0.3, sampling="log", default=0.1)
         return {"representation": size, "minimum_scale": scale}
 
-    def adapt(self, support, training=False):
+    def adapt(self, support: Examples, training: bool = False) -> Nest:
         x = self.features(support.x, training)
         y = rows_of_targets(support.y, x.dtype)
         points = full_precision(self.encode(tf.concat([x, y], axis=-1), training=training))
@@ -95,7 +97,9 @@ class CNP(GaussianLearner):
             self.decode(_beside(mean, x), y)
         return mean
 
-    def predict_distribution(self, adapted, x, training=False):
+    def predict_distribution(
+        self, adapted: Nest, x: Nest, training: bool = False
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         x = self.features(x, training)
         return self.decode(_beside(adapted, x), training=training)
 

@@ -8,8 +8,10 @@ import numpy as np
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer, check_number
+from tfmeta.hints import Nest
 from tfmeta.learners.context.base import GaussianDecoder, check_layer, check_minimum_scale
 from tfmeta.learners.gaussian import GaussianLearner, full_precision, rows_of_targets
+from tfmeta.types import Examples
 
 
 class FunctionOnGrid(NamedTuple):
@@ -117,7 +119,7 @@ class ConvCNP(GaussianLearner):
         half = math.ceil(self.reach * self.points_per_unit)
         return np.arange(-half, half + 1)[:, None] / self.points_per_unit
 
-    def adapt(self, support, training=False):
+    def adapt(self, support: Examples, training: bool = False) -> Nest:
         x = self._inputs(support.x, training)
         y = rows_of_targets(support.y, x.dtype)
         grid = _middle(x, support.mask) + tf.constant(self.grid_offsets(), x.dtype)
@@ -129,7 +131,9 @@ class ConvCNP(GaussianLearner):
             self.decode(self.off_grid(x, grid, values), y)
         return FunctionOnGrid(grid, values)
 
-    def predict_distribution(self, adapted, x, training=False):
+    def predict_distribution(
+        self, adapted: Nest, x: Nest, training: bool = False
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         x = self._inputs(x, training)
         return self.decode(self.off_grid(x, *adapted), training=training)
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 from tfmeta.arguments import check_integer
 from tfmeta.engine.inputs import as_targets, as_tensor
 from tfmeta.engine.task import TaskResult
+from tfmeta.hints import Nest
 from tfmeta.learners.context.base import (
     GaussianDecoder,
     check_layer,
@@ -26,6 +27,7 @@ from tfmeta.learners.gaussian import (
     rows_of_targets,
 )
 from tfmeta.ops.noise import standard_normal
+from tfmeta.types import Examples
 
 
 class LatentContext(NamedTuple):
@@ -127,7 +129,7 @@ class LatentNP(GaussianLearner):
             "minimum_scale": hp.Float("minimum_scale", 1e-3, 0.3, sampling="log", default=0.1),
         }
 
-    def adapt(self, support, training=False):
+    def adapt(self, support: Examples, training: bool = False) -> Nest:
         x = self.features(support.x, training)
         y = rows_of_targets(support.y, x.dtype)
         mean, scale = self.latent(x, y, support.mask, training)
@@ -167,7 +169,9 @@ class LatentNP(GaussianLearner):
             noise = standard_normal((self.evaluation_draws, self.latent_size), (0, 0))
         return tf.constant(noise.numpy())
 
-    def predict_distribution(self, adapted, x, training=False):
+    def predict_distribution(
+        self, adapted: Nest, x: Nest, training: bool = False
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         return mixture_moments(*self.predict_draws(adapted, x, self.evaluation_noise(), training))
 
     def query_log_likelihood(self, adapted, x, y):

@@ -10,6 +10,7 @@ from tfmeta.engine.inputs import as_examples, check_labels
 from tfmeta.engine.meta_model import MetaModel
 from tfmeta.engine.serving import known_ways
 from tfmeta.engine.task import TaskResult
+from tfmeta.hints import Nest
 from tfmeta.learners.gaussian import features_of, full_precision, rows_of_targets
 from tfmeta.types import Examples
 
@@ -69,10 +70,10 @@ class SequenceLearner(MetaModel):
         """Outputs `[M, d]` for features `[M, F]`, each the next row after those that were read."""
         raise NotImplementedError(f"{type(self).__name__} does not define `answer`.")
 
-    def adapt(self, support, training=False):
+    def adapt(self, support: Examples, training: bool = False) -> Nest:
         return self._read(support, training)[1]
 
-    def predict_query(self, adapted, x, training=False):
+    def predict_query(self, adapted: Nest, x: Nest, training: bool = False) -> Nest:
         return self.answer(adapted, self.features(x, training), training)
 
     def predict_sequence(self, examples):

@@ -6,9 +6,11 @@ import keras
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer
+from tfmeta.hints import Nest
 from tfmeta.learners.context.attention import Attention
 from tfmeta.learners.context.base import GaussianDecoder, check_minimum_scale, dense_layers
 from tfmeta.learners.gaussian import GaussianLearner, full_precision, rows_of_targets
+from tfmeta.types import Examples
 
 
 class ContextStates(NamedTuple):
@@ -104,7 +106,7 @@ class TNP(GaussianLearner):
             "feedforward": hp.Choice("feedforward", [64, 128, 256], default=128),
         }
 
-    def adapt(self, support, training=False):
+    def adapt(self, support: Examples, training: bool = False) -> Nest:
         x = self.features(support.x, training)
         y = rows_of_targets(support.y, x.dtype)
         rows = self.embed(tf.concat([x, y], axis=-1), training=training)
@@ -113,7 +115,9 @@ class TNP(GaussianLearner):
             self.decode(full_precision(rows), y)
         return context._replace(blank=tf.zeros_like(y[0]))
 
-    def predict_distribution(self, adapted, x, training=False):
+    def predict_distribution(
+        self, adapted: Nest, x: Nest, training: bool = False
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         x = self.features(x, training)
         unknown = tf.ones_like(x[:, :1]) * tf.cast(adapted.blank, x.dtype)
         rows = self.embed(tf.concat([x, unknown], axis=-1), training=training)

@@ -94,7 +94,7 @@ class EmbeddingLearner(MetaModel):
         """Outputs `[M, N]` for embeddings `[M, D]`, of absent classes, too."""
         raise NotImplementedError(f"{type(self).__name__} does not define `logits`.")
 
-    def predict_query(self, adapted, x, training=False):
+    def predict_query(self, adapted: Nest, x: Nest, training: bool = False) -> Nest:
         logits = self.logits(adapted, self.embed(x, training))
         return hide_absent(logits, adapted.present)
 

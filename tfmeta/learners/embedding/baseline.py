@@ -6,9 +6,11 @@ import keras
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer, check_number
+from tfmeta.hints import Nest
 from tfmeta.inner import SGD, gradient_steps
 from tfmeta.learners.embedding.base import EmbeddingLearner, hide_absent
 from tfmeta.ops import class_means
+from tfmeta.types import Examples
 
 
 class Head(NamedTuple):
@@ -132,7 +134,7 @@ class Baseline(EmbeddingLearner):
         kernel, bias = adapted.weights
         return tf.matmul(embeddings, kernel) + bias
 
-    def adapt(self, support, training=False):
+    def adapt(self, support: Examples, training: bool = False) -> Nest:
         embeddings, ways = self.embed(support.x, training), self.most_ways(support)
         means, present = class_means(embeddings, support.y, support.mask, ways)
         zeros = [tf.zeros_like(tf.transpose(means)), tf.zeros_like(present)]

@@ -4,9 +4,11 @@ import keras
 import tensorflow as tf
 
 from tfmeta.arguments import check_number
+from tfmeta.hints import Nest
 from tfmeta.learners.embedding.base import EmbeddingLearner
 from tfmeta.learners.embedding.baseline import Head, check_head, fit_head, head_search_space
 from tfmeta.ops import class_means
+from tfmeta.types import Examples
 
 
 @keras.saving.register_keras_serializable("tfmeta")
@@ -64,7 +66,7 @@ class BaselinePlusPlus(EmbeddingLearner):
         scale = hp.Float("scale", 2.0, 30.0, sampling="log", default=2.0)
         return head_search_space(hp) | {"scale": scale}
 
-    def adapt(self, support, training=False):
+    def adapt(self, support: Examples, training: bool = False) -> Nest:
         embeddings, ways = self.embed(support.x, training), self.most_ways(support)
         directions = tf.math.l2_normalize(embeddings, axis=-1)
         means, present = class_means(directions, support.y, support.mask, ways)

@@ -4,8 +4,10 @@ import keras
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer, check_number
+from tfmeta.hints import Nest
 from tfmeta.learners.embedding.base import EmbeddingLearner, hide_absent
 from tfmeta.ops import cosine_similarity
+from tfmeta.types import Examples
 
 
 @keras.saving.register_keras_serializable("tfmeta")
@@ -65,10 +67,12 @@ class BDCSPN(EmbeddingLearner):
         """Arguments of the constructor, drawn with the `hp` of keras-tuner."""
         return {"scale": hp.Float("scale", 1.0, 30.0, sampling="log", default=10.0)}
 
-    def adapt(self, support, training=False):
+    def adapt(self, support: Examples, training: bool = False) -> Nest:
         return self.embedded_support(support, training)
 
-    def predict_query(self, adapted, x, mask=None, training=False):
+    def predict_query(
+        self, adapted: Nest, x: Nest, mask: Nest = None, training: bool = False
+    ) -> Nest:
         queries = self.embed(x, training)
         mask = tf.ones_like(queries[:, 0]) if mask is None else tf.cast(mask, queries.dtype)
         support, members, present = adapted

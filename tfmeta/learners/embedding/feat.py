@@ -6,9 +6,11 @@ import tensorflow as tf
 
 from tfmeta.arguments import check_number
 from tfmeta.engine.task import TaskResult
+from tfmeta.hints import Nest
 from tfmeta.learners.embedding.base import EmbeddingLearner, hide_absent
 from tfmeta.learners.embedding.protonet import Prototypes
 from tfmeta.ops import class_means, squared_euclidean
+from tfmeta.types import Examples
 
 
 @keras.saving.register_keras_serializable("tfmeta")
@@ -82,7 +84,7 @@ class FEAT(EmbeddingLearner):
         self.attention = SetAttention(self.dropout, dtype=self.dtype_policy, name="attention")
         self.attention.build((None, int(np.prod(shape))))
 
-    def adapt(self, support, training=False):
+    def adapt(self, support: Examples, training: bool = False) -> Nest:
         return self._prototypes(self.embed(support.x, training), support, training)
 
     def _prototypes(self, embeddings, support, training):

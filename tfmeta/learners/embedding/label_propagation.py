@@ -6,8 +6,10 @@ import tensorflow as tf
 
 from tfmeta.arguments import check_flag, check_integer, check_number
 from tfmeta.backend.solve import solve
+from tfmeta.hints import Nest
 from tfmeta.learners.embedding.base import EmbeddingLearner, hide_absent
 from tfmeta.ops import squared_euclidean
+from tfmeta.types import Examples
 
 
 @keras.saving.register_keras_serializable("tfmeta")
@@ -81,10 +83,12 @@ class LabelPropagation(EmbeddingLearner):
             )
             self.scales.build((None, int(np.prod(shape))))
 
-    def adapt(self, support, training=False):
+    def adapt(self, support: Examples, training: bool = False) -> Nest:
         return self.embedded_support(support, training)
 
-    def predict_query(self, adapted, x, mask=None, training=False):
+    def predict_query(
+        self, adapted: Nest, x: Nest, mask: Nest = None, training: bool = False
+    ) -> Nest:
         queries = self.embed(x, training)
         mask = tf.ones_like(queries[:, 0]) if mask is None else tf.cast(mask, queries.dtype)
         rows = tf.concat([adapted.embeddings, queries], axis=0)

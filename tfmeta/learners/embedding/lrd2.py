@@ -6,9 +6,11 @@ import keras
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer, check_number
+from tfmeta.hints import Nest
 from tfmeta.learners.embedding.base import EmbeddingLearner, with_ones
 from tfmeta.learners.embedding.r2d2 import LinearHead
 from tfmeta.ops import class_means, logistic
+from tfmeta.types import Examples
 
 
 @keras.saving.register_keras_serializable("tfmeta")
@@ -76,7 +78,7 @@ class LRD2(EmbeddingLearner):
         self.log_regularization = self.add_number("log_regularization", first)
         self.output_scale = self.add_number("output_scale", self.scale)
 
-    def adapt(self, support, training=False):
+    def adapt(self, support: Examples, training: bool = False) -> Nest:
         embeddings, ways = self.embed(support.x, training), self.most_ways(support)
         _, present = class_means(embeddings, support.y, support.mask, ways)
         targets = tf.one_hot(support.y, ways, dtype=embeddings.dtype)

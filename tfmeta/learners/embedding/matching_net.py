@@ -7,8 +7,10 @@ import numpy as np
 import tensorflow as tf
 
 from tfmeta.arguments import check_flag, check_integer, check_number
+from tfmeta.hints import Nest
 from tfmeta.learners.embedding.base import EmbeddingLearner
 from tfmeta.ops import cosine_similarity
+from tfmeta.types import Examples
 
 
 @keras.saving.register_keras_serializable("tfmeta")
@@ -99,7 +101,7 @@ class MatchingNet(EmbeddingLearner):
         )
         self.attention.build((None, 2 * width))
 
-    def adapt(self, support, training=False):
+    def adapt(self, support: Examples, training: bool = False) -> Nest:
         adapted = self.embedded_support(support, training)
         if not self.full_context:
             return adapted

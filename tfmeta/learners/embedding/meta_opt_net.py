@@ -4,9 +4,11 @@ import keras
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer, check_number
+from tfmeta.hints import Nest
 from tfmeta.learners.embedding.base import EmbeddingLearner
 from tfmeta.learners.embedding.r2d2 import LinearHead
 from tfmeta.ops import class_means, ridge, svm
+from tfmeta.types import Examples
 
 HEADS = ("svm", "ridge")
 
@@ -83,7 +85,7 @@ class MetaOptNet(EmbeddingLearner):
     def make_weights(self, shape):
         self.output_scale = self.add_number("output_scale", self.scale)
 
-    def adapt(self, support, training=False):
+    def adapt(self, support: Examples, training: bool = False) -> Nest:
         x, ways = self.embed(support.x, training), self.most_ways(support)
         _, present = class_means(x, support.y, support.mask, ways)
         y = tf.one_hot(support.y, ways, dtype=x.dtype)

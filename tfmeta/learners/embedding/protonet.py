@@ -9,8 +9,10 @@ import tensorflow as tf
 
 from tfmeta.arguments import check_flag, check_number
 from tfmeta.engine import saving
+from tfmeta.hints import Nest
 from tfmeta.learners.embedding.base import EmbeddingLearner
 from tfmeta.ops import class_means, cosine_similarity, euclidean, squared_euclidean
+from tfmeta.types import Examples
 
 #: Name -> (closeness of rows of embeddings to rows of prototypes, the temperature that it is for).
 DISTANCES = {
@@ -126,7 +128,7 @@ class ProtoNet(EmbeddingLearner):
     def _first_temperature(self):
         return DISTANCES[self.distance][1] if self.temperature is None else self.temperature
 
-    def adapt(self, support, training=False):
+    def adapt(self, support: Examples, training: bool = False) -> Nest:
         embeddings = self.embed(support.x, training)
         ways = self.most_ways(support)
         return Prototypes(*class_means(embeddings, support.y, support.mask, ways))

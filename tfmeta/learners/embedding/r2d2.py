@@ -8,8 +8,10 @@ import tensorflow as tf
 
 from tfmeta.arguments import check_number
 from tfmeta.engine.meta_model import MetaModel
+from tfmeta.hints import Nest
 from tfmeta.learners.embedding.base import EmbeddingLearner, with_ones
 from tfmeta.ops import ridge
+from tfmeta.types import Examples
 
 
 class LinearHead(NamedTuple):
@@ -93,7 +95,7 @@ class R2D2(EmbeddingLearner):
         self.output_scale = self.add_number("output_scale", self.scale)
         self.output_offset = self.add_number("output_offset", 0.0)
 
-    def adapt(self, support, training=False):
+    def adapt(self, support: Examples, training: bool = False) -> Nest:
         embeddings = self.embed(support.x, training)
         targets, present = self._targets(support, embeddings.dtype)
         regularization = tf.exp(tf.cast(self.log_regularization, embeddings.dtype))

@@ -6,9 +6,11 @@ import tensorflow as tf
 from tfmeta.arguments import check_integer
 from tfmeta.engine.serving import known_ways
 from tfmeta.engine.task import TaskResult
+from tfmeta.hints import Nest
 from tfmeta.learners.embedding.base import EmbeddingLearner
 from tfmeta.learners.embedding.protonet import Prototypes
 from tfmeta.ops import class_means
+from tfmeta.types import Examples
 
 
 @keras.saving.register_keras_serializable("tfmeta")
@@ -105,7 +107,7 @@ class RelationNet(EmbeddingLearner):
             return super().most_ways(support)
         return self.ways
 
-    def adapt(self, support, training=False):
+    def adapt(self, support: Examples, training: bool = False) -> Nest:
         embeddings, ways = self.embed(support.x, training), self.most_ways(support)
         return Prototypes(*class_means(embeddings, support.y, support.mask, ways))
 

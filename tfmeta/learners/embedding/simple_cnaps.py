@@ -3,8 +3,10 @@
 import keras
 
 from tfmeta.arguments import check_number
+from tfmeta.hints import Nest
 from tfmeta.learners.embedding.base import EmbeddingLearner
 from tfmeta.ops import class_gaussians, mahalanobis
+from tfmeta.types import Examples
 
 
 @keras.saving.register_keras_serializable("tfmeta")
@@ -52,7 +54,7 @@ class SimpleCNAPS(EmbeddingLearner):
             "regularization": hp.Float("regularization", 1e-2, 1e2, sampling="log", default=1.0)
         }
 
-    def adapt(self, support, training=False):
+    def adapt(self, support: Examples, training: bool = False) -> Nest:
         embeddings, ways = self.embed(support.x, training), self.most_ways(support)
         return class_gaussians(embeddings, support.y, support.mask, ways, self.regularization)
 

@@ -7,11 +7,12 @@ import numpy as np
 import tensorflow as tf
 
 from tfmeta.engine.inputs import as_tensor
+from tfmeta.hints import Nest
 from tfmeta.learners.embedding.base import EmbeddingLearner
 from tfmeta.learners.embedding.protonet import Prototypes
 from tfmeta.ops import class_means, squared_euclidean
 from tfmeta.rows import map_parts
-from tfmeta.types import ClassDataset, check_class_dataset
+from tfmeta.types import ClassDataset, Examples, check_class_dataset
 
 TRANSFORMS = ("CL2N", "L2N", "UN")
 _CHUNK_ROWS = 256
@@ -71,7 +72,7 @@ class SimpleShot(EmbeddingLearner):
             shape=(int(np.prod(shape)),), initializer="zeros", trainable=False, name="base_mean"
         )
 
-    def adapt(self, support, training=False):
+    def adapt(self, support: Examples, training: bool = False) -> Nest:
         embeddings, ways = self.embed(support.x, training), self.most_ways(support)
         return Prototypes(*class_means(embeddings, support.y, support.mask, ways))
 

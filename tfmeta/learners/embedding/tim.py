@@ -5,8 +5,10 @@ import tensorflow as tf
 
 from tfmeta.arguments import check_integer, check_number
 from tfmeta.backend.calls import of_each_task
+from tfmeta.hints import Nest
 from tfmeta.learners.embedding.base import EmbeddingLearner, hide_absent
 from tfmeta.ops import squared_euclidean
+from tfmeta.types import Examples
 
 
 @keras.saving.register_keras_serializable("tfmeta")
@@ -85,10 +87,12 @@ class TIM(EmbeddingLearner):
     def embed(self, x, training=False):
         return tf.math.l2_normalize(super().embed(x, training), axis=-1)
 
-    def adapt(self, support, training=False):
+    def adapt(self, support: Examples, training: bool = False) -> Nest:
         return self.embedded_support(support, training)
 
-    def predict_query(self, adapted, x, mask=None, training=False):
+    def predict_query(
+        self, adapted: Nest, x: Nest, mask: Nest = None, training: bool = False
+    ) -> Nest:
         queries = self.embed(x, training)
         mask = tf.ones_like(queries[:, 0]) if mask is None else tf.cast(mask, queries.dtype)
         support, members, present = adapted

@@ -5,9 +5,11 @@ import numpy as np
 import tensorflow as tf
 
 from tfmeta.engine.checks.input_shapes import check_input_shapes
+from tfmeta.hints import Nest
 from tfmeta.learners.embedding.base import most_ways
 from tfmeta.learners.embedding.protonet import ProtoNet, Prototypes
 from tfmeta.ops import class_means
+from tfmeta.types import Examples
 
 
 @keras.saving.register_keras_serializable("tfmeta")
@@ -73,7 +75,7 @@ class ZeroShotProtoNet(ProtoNet):
         check_input_shapes(self.inner_network(), _part(first.query.x, "x"), 2)
         check_input_shapes(self.description_network, _part(first.support.x, "description"), 2)
 
-    def adapt(self, support, training=False):
+    def adapt(self, support: Examples, training: bool = False) -> Nest:
         rows = _part(support.x, "description")
         rows = self.description_network(rows, training=training)
         if rows.dtype in (tf.float16, tf.bfloat16):  # half precision is for layers

@@ -9,9 +9,11 @@ import tensorflow as tf
 
 from tfmeta.arguments import check_integer, check_number
 from tfmeta.engine.checks import learner_checks
+from tfmeta.hints import Nest
 from tfmeta.inner import call_network
 from tfmeta.learners.embedding.base import EmbeddingLearner, hide_absent
 from tfmeta.ops import class_gaussians, class_means, mahalanobis
+from tfmeta.types import Examples
 
 HEADS = ("linear", "mahalanobis")
 
@@ -150,7 +152,7 @@ class CNAPs(EmbeddingLearner):
     def embed(self, x, training=False):
         return super().embed(x, training=False)  # the network is frozen
 
-    def adapt(self, support, training=False):
+    def adapt(self, support: Examples, training: bool = False) -> Nest:
         plain, ways = self.embed(support.x), self.most_ways(support)
         mask = tf.cast(support.mask, plain.dtype)[:, None]
         codes = tf.cast(self.encoder(plain), plain.dtype)
@@ -166,7 +168,7 @@ class CNAPs(EmbeddingLearner):
         bias -= 0.5 * tf.reduce_sum(means * means, axis=-1)
         return TaskParameters(scales, offsets, (kernel, bias), present)
 
-    def predict_query(self, adapted, x, training=False):
+    def predict_query(self, adapted: Nest, x: Nest, training: bool = False) -> Nest:
         rows = self._embed_with(adapted.scales, adapted.offsets, x)
         if self.head == "mahalanobis":
             logits = -0.5 * mahalanobis(rows, adapted.head)

@@ -15,10 +15,12 @@ from tfmeta.engine.checks import episode_checks
 from tfmeta.engine.checks.input_shapes import check_input_shapes
 from tfmeta.engine.losses import one_output
 from tfmeta.engine.meta_model import MetaModel
+from tfmeta.hints import Nest
 from tfmeta.inner import call_network
 from tfmeta.learners.context.base import check_layer, check_widths, dense_layers, mean_of_rows
 from tfmeta.learners.gaussian import full_precision, rows_of_targets
 from tfmeta.ops import class_means
+from tfmeta.types import Examples
 
 
 class GeneratedWeights(NamedTuple):
@@ -141,7 +143,7 @@ class Hypernetwork(MetaModel):
     def is_transductive(self):
         return self.transductive and has_batch_norm(self.network)
 
-    def adapt(self, support, training=False):
+    def adapt(self, support: Examples, training: bool = False) -> Nest:
         check_input_shapes(self.network, support.x, 1)
         task = self.represent(support, training)
         weights = self.weights_of(task, training)
@@ -150,8 +152,9 @@ class Hypernetwork(MetaModel):
             state = self._run(weights, state, support.x, training, batch_statistics=True)[1]
         return GeneratedWeights(weights, state)
 
-    def predict_query(self, adapted, x, training=False):
-        return self._run(*adapted, x, training, self.transductive)[0]
+    def predict_query(self, adapted: Nest, x: Nest, training: bool = False) -> Nest:
+        weights, state = adapted
+        return self._run(weights, state, x, training, self.transductive)[0]
 
     def represent(self, support, training=False):
         """What is known of the task: `[R]`."""

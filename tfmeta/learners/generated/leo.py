@@ -10,12 +10,14 @@ from tfmeta.arguments import check_integer, check_number
 from tfmeta.engine.checks import learner_checks
 from tfmeta.engine.inputs import network_dtype
 from tfmeta.engine.task import TaskResult
+from tfmeta.hints import Nest
 from tfmeta.inner import SGD, gradient_steps
 from tfmeta.learners.context.latent_np import kl_divergence
 from tfmeta.learners.embedding.base import EmbeddingLearner, hide_absent
 from tfmeta.learners.gaussian import full_precision
 from tfmeta.ops import class_means
 from tfmeta.ops.noise import standard_normal
+from tfmeta.types import Examples
 
 
 class ClassCodes(NamedTuple):
@@ -179,7 +181,7 @@ class LEO(EmbeddingLearner):
         features = super().embed(x, training=False)  # the network is frozen
         return tf.math.l2_normalize(features, axis=1)
 
-    def adapt(self, support, training=False):
+    def adapt(self, support: Examples, training: bool = False) -> Nest:
         rows, ways = self.embed(support.x), self.most_ways(support)
         mean, scale, present = self.encode(rows, support, ways, training)
         noise = [0.0, 0.0]

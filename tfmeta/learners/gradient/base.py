@@ -209,7 +209,7 @@ class GradientLearner(MetaModel):
         """Every point of the inner loop: `FastWeights` after 0, 1, ..., T steps, a list."""
         return inner_loop.adaptation_path(self, support, inner_steps, training, False)
 
-    def predict_query(self, adapted, x, training=False):
+    def predict_query(self, adapted: Nest, x: Nest, training: bool = False) -> Nest:
         """Outputs of the network on the adapted weights, `[M, ...]`."""
         return self.run_network(adapted.weights, adapted.state, x, training, self.transductive)[0]
 

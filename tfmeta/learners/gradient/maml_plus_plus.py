@@ -9,6 +9,7 @@ from tfmeta.backend.calls import traced_once
 from tfmeta.backend.network_facts import batch_norm_layers, held_weights, layers_with_weights
 from tfmeta.engine import phases
 from tfmeta.engine.task import StateUpdate, TaskResult, mean_over_tasks
+from tfmeta.hints import Nest
 from tfmeta.inner import SGD, Rule
 from tfmeta.inner.rule import Learned
 from tfmeta.learners.gradient.adapted_part import AllWeights, replaced
@@ -174,7 +175,7 @@ class MAMLPlusPlus(GradientLearner):
         own = self.transductive or bool(self.adapted_part.averaged(self))
         return self.run_network(weights, state, x, True, own)
 
-    def predict_query(self, adapted, x, training=False):
+    def predict_query(self, adapted: Nest, x: Nest, training: bool = False) -> Nest:
         if not training:
             return super().predict_query(adapted, x)
         return self._run_query(adapted.weights, adapted.state, x)[0]

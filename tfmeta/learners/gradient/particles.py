@@ -12,6 +12,7 @@ from tfmeta.engine import losses
 from tfmeta.engine.adapted_model import AdaptedModel
 from tfmeta.engine.inputs import as_targets, as_tensor
 from tfmeta.engine.task import StateUpdate, TaskResult, mean_over_tasks
+from tfmeta.hints import Nest
 from tfmeta.inner.rule import Learned
 from tfmeta.learners.gaussian import (
     log_likelihood,
@@ -94,7 +95,7 @@ class ParticleLearner(GradientLearner):
             adapted.weights, adapted.state, as_tensor(self, x), training, self.transductive
         )[0]
 
-    def predict_query(self, adapted, x, training=False):
+    def predict_query(self, adapted: Nest, x: Nest, training: bool = False) -> Nest:
         return self.mean_of(self.predict_particles(adapted, x, training))
 
     def mean_of(self, outputs):
@@ -107,7 +108,9 @@ class ParticleLearner(GradientLearner):
             return tf.reduce_logsumexp(logarithms, axis=0) - math.log(outputs.shape[0])
         return tf.reduce_mean(outputs, axis=0)
 
-    def predict_distribution(self, adapted, x, training=False):
+    def predict_distribution(
+        self, adapted: Nest, x: Nest, training: bool = False
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Mean and standard deviation of targets `[M, d]`, noise included."""
         return mixture_moments(*self._gaussians(self.predict_particles(adapted, x, training)))
 

@@ -157,7 +157,7 @@ class LearnedOptimizer(GradientLearner):
                 particles = self.outer_gradient.kept_particles
                 self.unrolls.make(self, episodes.element_spec, particles)
 
-    def fit(self, x=None, y=None, **kwargs):
+    def fit(self, x: Any = None, y: None = None, **kwargs) -> keras.callbacks.History:
         learner_checks.check_compiled(self, "fit")
         self.prepare_unrolls(x)
         return super().fit(x, y, **kwargs)

@@ -1,5 +1,7 @@
 """What learners that act have in common."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -106,13 +108,13 @@ class PolicyLearner(MetaModel):
             )
         super().compile(*arguments, **kwargs)
 
-    def fit(self, *arguments, **kwargs):
+    def fit(self, x: Any = None, y: None = None, **kwargs) -> keras.callbacks.History:
         with self.environment.readable_errors():
-            return super().fit(*arguments, **kwargs)
+            return super().fit(x, y, **kwargs)
 
-    def evaluate(self, *arguments, **kwargs):
+    def evaluate(self, x: Any = None, y: None = None, **kwargs) -> Any:
         with self.environment.readable_errors():
-            return super().evaluate(*arguments, **kwargs)
+            return super().evaluate(x, y, **kwargs)
 
     def train_step(self, episodes):
         with tf.GradientTape() as tape:

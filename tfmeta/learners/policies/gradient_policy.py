@@ -9,11 +9,13 @@ import tensorflow as tf
 
 from tfmeta.arguments import check_flag, check_integer, check_number
 from tfmeta.environments import Discrete, Environment
+from tfmeta.hints import Nest
 from tfmeta.inner import SGD, call_network, gradient_steps
 from tfmeta.learners.policies.base import PolicyLearner
 from tfmeta.learners.policies.experience import live, of_each_step
 from tfmeta.learners.policies.policy_network import build_policy, default_policy
 from tfmeta.ops.policy_gradients import check_estimator, surrogate
+from tfmeta.types import Examples
 
 
 class AdaptedPolicy(NamedTuple):
@@ -151,7 +153,9 @@ class GradientPolicy(PolicyLearner):
 
     # The inner loop.
 
-    def adapt(self, support, training=False, inner_steps=None):
+    def adapt(
+        self, support: Examples, training: bool = False, inner_steps: int | None = None
+    ) -> Nest:
         """Live through the support rows and step on what they earned, `inner_steps` times.
 
         Args:
@@ -172,7 +176,7 @@ class GradientPolicy(PolicyLearner):
         first = AdaptedPolicy(self.initial_weights())
         return [first, *(AdaptedPolicy([w[0] for w in weights]) for weights in path[1:])]
 
-    def predict_query(self, adapted, x, training=False):
+    def predict_query(self, adapted: Nest, x: Nest, training: bool = False) -> Nest:
         """Logits of the actions `[M, count]`, or means of their numbers `[M, size]`.
 
         Args:
