@@ -64,9 +64,13 @@ class BeforeResult(NamedTuple):
 
 def mean_over_tasks(values):
     """The mean of `[B, ...]` over the tasks of all replicas, the new value of one variable."""
-    value = tf.reduce_mean(values, axis=0)
+    return [mean_over_replicas(tf.reduce_mean(values, axis=0))]
+
+
+def mean_over_replicas(value):
+    """The mean of a value that each replica has."""
     context = tf.distribute.get_replica_context()
-    return [value if context.num_replicas_in_sync == 1 else context.all_reduce("MEAN", value)]
+    return value if context.num_replicas_in_sync == 1 else context.all_reduce("MEAN", value)
 
 
 def score_task(learner, episode, training):

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from tfmeta.arguments import check_number
+from tfmeta.engine.task import mean_over_replicas
 from tfmeta.environments import Discrete, rollout
 from tfmeta.learners.policies.base import PolicyLearner, flat_rows
 from tfmeta.ops.returns import advantages, discounted_returns
@@ -184,27 +185,29 @@ class ActorCritic(PolicyLearner):
         values = per_step * to_come
         found = advantages(lived.rewards, values, self.discount, self.decay)
         targets = tf.stop_gradient(found + values)
-        mean, variance = tf.nn.moments(tf.stop_gradient(found), axes=[0, 1])
-        scaled = (tf.stop_gradient(found) - mean) * tf.math.rsqrt(variance + 1e-8)
+        scaled = tf.stop_gradient(found)
+        scaled -= mean_over_replicas(tf.reduce_mean(scaled))
+        variance = mean_over_replicas(tf.reduce_mean(tf.square(scaled)))
+        scaled *= tf.math.rsqrt(variance + 1e-8)
         # A row that waits for its next episode chooses nothing, but what it expects counts.
-        steps = tf.reduce_sum(lived.mask)
+        steps = mean_over_replicas(tf.reduce_sum(lived.mask))
         policy = tf.reduce_sum(lived.mask * scaled * log_chances) / steps
         openness = tf.reduce_sum(lived.mask * entropy) / steps
         error = tf.reduce_mean(tf.square(values - targets)) / (variance + 1e-8)
         objective = self.value_weight * error - policy - self._openness_counts() * openness
         if self.reward_weight:
-            objective += self.reward_weight * self._error_of_rewards(lived)
+            objective += self.reward_weight * self._error_of_rewards(lived, steps)
         return objective, openness
 
-    def _error_of_rewards(self, lived):
+    def _error_of_rewards(self, lived, steps):
         """Of what was told of the chosen actions, a share of the variance of the rewards."""
         told = tf.gather(lived.extra[3], lived.actions, axis=-1, batch_dims=2)
-        steps = tf.reduce_sum(lived.mask)
-        mean = tf.reduce_sum(lived.rewards) / steps
+        mean = mean_over_replicas(tf.reduce_sum(lived.rewards)) / steps
         errors, spread = (
             tf.reduce_sum(lived.mask * tf.square(lived.rewards - r)) / steps for r in (told, mean)
         )
-        return errors / (spread + 1e-8)
+        spread = mean_over_replicas(spread)
+        return errors / tf.where(spread > 1e-6, spread, 1.0)  # rewards may all be the same
 
     def _openness_counts(self):
         if not callable(self.entropy_weight):
