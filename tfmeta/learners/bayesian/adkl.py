@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tfmeta.arguments import check_integer
 from tfmeta.engine.inputs import as_tensor
+from tfmeta.engine.saving import default_argument
 from tfmeta.engine.task import TaskResult
 from tfmeta.hints import Nest
 from tfmeta.learners.bayesian.base import GaussianProcess, KnownValues
@@ -101,10 +102,22 @@ class ADKL(GaussianLearner):
     def search_space(cls, hp):
         """Arguments of the constructor, drawn with the `hp` of keras-tuner."""
         return {
-            "head": hp.Choice("head", list(HEADS), default="gp"),
-            "kernel": hp.Choice("kernel", ["rbf", "matern52", "cosine", "linear"], default="rbf"),
-            "representation": hp.Int("representation", 8, 256, sampling="log", default=40),
-            "noise": hp.Float("noise", 1e-3, 1.0, sampling="log", default=0.1),
+            "head": hp.Choice("head", list(HEADS), default=default_argument(cls, "head")),
+            "kernel": hp.Choice(
+                "kernel",
+                ["rbf", "matern52", "cosine", "linear"],
+                default=default_argument(cls, "kernel"),
+            ),
+            "representation": hp.Int(
+                "representation",
+                8,
+                256,
+                sampling="log",
+                default=default_argument(cls, "representation"),
+            ),
+            "noise": hp.Float(
+                "noise", 1e-3, 1.0, sampling="log", default=default_argument(cls, "noise")
+            ),
         }
 
     def adapt(self, support: Examples, training: bool = False) -> Nest:

@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from tfmeta.arguments import check_flag, check_number
+from tfmeta.engine.saving import default_argument
 from tfmeta.hints import Nest
 from tfmeta.inner.rule import Learned
 from tfmeta.learners.gaussian import GaussianLearner, rows_of_targets
@@ -85,9 +86,13 @@ class ALPaCA(GaussianLearner):
     def search_space(cls, hp):
         """Arguments of the constructor, drawn with the `hp` of keras-tuner."""
         return {
-            "noise": hp.Float("noise", 1e-3, 1.0, sampling="log", default=0.02),
-            "learn_noise": hp.Boolean("learn_noise"),
-            "precision": hp.Float("precision", 1e-3, 10.0, sampling="log", default=0.01),
+            "noise": hp.Float(
+                "noise", 1e-3, 1.0, sampling="log", default=default_argument(cls, "noise")
+            ),
+            "learn_noise": hp.Boolean("learn_noise", default=default_argument(cls, "learn_noise")),
+            "precision": hp.Float(
+                "precision", 1e-3, 10.0, sampling="log", default=default_argument(cls, "precision")
+            ),
         }
 
     def adapt(self, support: Examples, training: bool = False) -> Nest:

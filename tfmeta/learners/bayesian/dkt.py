@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from tfmeta.arguments import check_flag
 from tfmeta.engine.inputs import as_tensor
+from tfmeta.engine.saving import default_argument
 from tfmeta.engine.task import TaskResult
 from tfmeta.hints import Nest
 from tfmeta.learners.bayesian.base import GaussianProcess, KnownValues
@@ -85,9 +86,17 @@ class DKT(GaussianLearner):
     def search_space(cls, hp):
         """Arguments of the constructor, drawn with the `hp` of keras-tuner."""
         return {
-            "kernel": hp.Choice("kernel", ["rbf", "matern52", "cosine", "linear"], default="rbf"),
-            "length": hp.Float("length", 0.1, 10.0, sampling="log", default=1.0),
-            "noise": hp.Float("noise", 1e-3, 1.0, sampling="log", default=0.1),
+            "kernel": hp.Choice(
+                "kernel",
+                ["rbf", "matern52", "cosine", "linear"],
+                default=default_argument(cls, "kernel"),
+            ),
+            "length": hp.Float(
+                "length", 0.1, 10.0, sampling="log", default=default_argument(cls, "length")
+            ),
+            "noise": hp.Float(
+                "noise", 1e-3, 1.0, sampling="log", default=default_argument(cls, "noise")
+            ),
         }
 
     def adapt(self, support: Examples, training: bool = False) -> Nest:

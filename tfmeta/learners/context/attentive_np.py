@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer
+from tfmeta.engine.saving import default_argument
 from tfmeta.learners.context.attention import Attention
 from tfmeta.learners.context.base import dense_layers
 from tfmeta.learners.context.latent_np import LatentNP
@@ -95,8 +96,17 @@ class AttentiveNP(LatentNP):
     def search_space(cls, hp):
         """Arguments of the constructor, drawn with the `hp` of keras-tuner."""
         sizes = {name: [64, 128, 256] for name in ("representation", "latent_size")}
-        space = {name: hp.Choice(name, values, default=128) for name, values in sizes.items()}
-        scale = hp.Float("minimum_scale", 1e-3, 0.3, sampling="log", default=0.01)
+        space = {
+            name: hp.Choice(name, values, default=default_argument(cls, name))
+            for name, values in sizes.items()
+        }
+        scale = hp.Float(
+            "minimum_scale",
+            1e-3,
+            0.3,
+            sampling="log",
+            default=default_argument(cls, "minimum_scale"),
+        )
         return space | {"minimum_scale": scale}
 
     def context_points(self, x, y, mask, training):

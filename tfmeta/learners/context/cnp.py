@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer
+from tfmeta.engine.saving import default_argument
 from tfmeta.hints import Nest
 from tfmeta.learners.context.base import (
     GaussianDecoder,
@@ -84,8 +85,20 @@ class CNP(GaussianLearner):
     @classmethod
     def search_space(cls, hp):
         """Arguments of the constructor, drawn with the `hp` of keras-tuner."""
-        size = hp.Int("representation", 16, 512, sampling="log", default=128)
-        scale = hp.Float("minimum_scale", 1e-3, 0.3, sampling="log", default=0.1)
+        size = hp.Int(
+            "representation",
+            16,
+            512,
+            sampling="log",
+            default=default_argument(cls, "representation"),
+        )
+        scale = hp.Float(
+            "minimum_scale",
+            1e-3,
+            0.3,
+            sampling="log",
+            default=default_argument(cls, "minimum_scale"),
+        )
         return {"representation": size, "minimum_scale": scale}
 
     def adapt(self, support: Examples, training: bool = False) -> Nest:

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer, check_number
+from tfmeta.engine.saving import default_argument
 from tfmeta.hints import Nest
 from tfmeta.learners.context.base import GaussianDecoder, check_layer, check_minimum_scale
 from tfmeta.learners.gaussian import GaussianLearner, full_precision, rows_of_targets
@@ -109,9 +110,11 @@ class ConvCNP(GaussianLearner):
     def search_space(cls, hp):
         """Arguments of the constructor, drawn with the `hp` of keras-tuner."""
         return {
-            "points_per_unit": hp.Choice("points_per_unit", [8, 16, 32, 64], default=16),
-            "filters": hp.Choice("filters", [16, 32, 64], default=32),
-            "blocks": hp.Int("blocks", 2, 8, default=4),
+            "points_per_unit": hp.Choice(
+                "points_per_unit", [8, 16, 32, 64], default=default_argument(cls, "points_per_unit")
+            ),
+            "filters": hp.Choice("filters", [16, 32, 64], default=default_argument(cls, "filters")),
+            "blocks": hp.Int("blocks", 2, 8, default=default_argument(cls, "blocks")),
         }
 
     def grid_offsets(self):

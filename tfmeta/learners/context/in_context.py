@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer
+from tfmeta.engine.saving import default_argument
 from tfmeta.learners.context.causal_attention import attend, seen_before
 from tfmeta.learners.context.sequence import SequenceLearner
 from tfmeta.learners.gaussian import full_precision
@@ -93,8 +94,8 @@ class InContextTransformer(SequenceLearner):
     def search_space(cls, hp):
         """Arguments of the constructor, drawn with the `hp` of keras-tuner."""
         return {
-            "width": hp.Choice("width", [32, 64, 128, 256], default=64),
-            "depth": hp.Int("depth", 1, 8, default=3),
+            "width": hp.Choice("width", [32, 64, 128, 256], default=default_argument(cls, "width")),
+            "depth": hp.Int("depth", 1, 8, default=default_argument(cls, "depth")),
         }
 
     def read(self, x, y, mask, training=False):

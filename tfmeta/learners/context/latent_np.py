@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfmeta.arguments import check_integer
 from tfmeta.engine.inputs import as_targets, as_tensor
+from tfmeta.engine.saving import default_argument
 from tfmeta.engine.task import TaskResult
 from tfmeta.hints import Nest
 from tfmeta.learners.context.base import (
@@ -124,9 +125,23 @@ class LatentNP(GaussianLearner):
     def search_space(cls, hp):
         """Arguments of the constructor, drawn with the `hp` of keras-tuner."""
         return {
-            "representation": hp.Int("representation", 16, 512, sampling="log", default=128),
-            "latent_size": hp.Int("latent_size", 4, 256, sampling="log", default=128),
-            "minimum_scale": hp.Float("minimum_scale", 1e-3, 0.3, sampling="log", default=0.1),
+            "representation": hp.Int(
+                "representation",
+                16,
+                512,
+                sampling="log",
+                default=default_argument(cls, "representation"),
+            ),
+            "latent_size": hp.Int(
+                "latent_size", 4, 256, sampling="log", default=default_argument(cls, "latent_size")
+            ),
+            "minimum_scale": hp.Float(
+                "minimum_scale",
+                1e-3,
+                0.3,
+                sampling="log",
+                default=default_argument(cls, "minimum_scale"),
+            ),
         }
 
     def adapt(self, support: Examples, training: bool = False) -> Nest:

@@ -3,6 +3,7 @@
 import keras
 
 from tfmeta.arguments import check_integer
+from tfmeta.engine.saving import default_argument
 from tfmeta.learners.context import recurrence
 from tfmeta.learners.context.sequence import SequenceLearner
 
@@ -72,6 +73,8 @@ class LSTMLearner(SequenceLearner):
     def search_space(cls, hp):
         """Arguments of the constructor, drawn with the `hp` of keras-tuner."""
         return {
-            "cell": hp.Choice("cell", list(CELLS)),
-            "units": hp.Int("units", 32, 512, sampling="log", default=200),
+            "cell": hp.Choice("cell", list(CELLS), default=default_argument(cls, "cell")),
+            "units": hp.Int(
+                "units", 32, 512, sampling="log", default=default_argument(cls, "units")
+            ),
         }

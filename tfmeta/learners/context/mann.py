@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from tfmeta.arguments import check_flag, check_integer, check_number
+from tfmeta.engine.saving import default_argument
 from tfmeta.learners.context import recurrence
 from tfmeta.learners.context.sequence import SequenceLearner
 
@@ -96,9 +97,19 @@ class MANN(SequenceLearner):
     def search_space(cls, hp):
         """Arguments of the constructor, drawn with the `hp` of keras-tuner."""
         return {
-            "units": hp.Int("units", 32, 512, sampling="log", default=200),
-            "memory_rows": hp.Int("memory_rows", 16, 256, sampling="log", default=128),
-            "memory_width": hp.Int("memory_width", 8, 128, sampling="log", default=40),
+            "units": hp.Int(
+                "units", 32, 512, sampling="log", default=default_argument(cls, "units")
+            ),
+            "memory_rows": hp.Int(
+                "memory_rows", 16, 256, sampling="log", default=default_argument(cls, "memory_rows")
+            ),
+            "memory_width": hp.Int(
+                "memory_width",
+                8,
+                128,
+                sampling="log",
+                default=default_argument(cls, "memory_width"),
+            ),
         }
 
 

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer
+from tfmeta.engine.saving import default_argument
 from tfmeta.learners.context.causal_attention import attend, seen_before
 from tfmeta.learners.context.sequence import SequenceLearner
 from tfmeta.learners.gaussian import full_precision
@@ -97,7 +98,11 @@ class SNAIL(SequenceLearner):
     @classmethod
     def search_space(cls, hp):
         """Arguments of the constructor, drawn with the `hp` of keras-tuner."""
-        return {"filters": hp.Int("filters", 16, 256, sampling="log", default=128)}
+        return {
+            "filters": hp.Int(
+                "filters", 16, 256, sampling="log", default=default_argument(cls, "filters")
+            )
+        }
 
     def read(self, x, y, mask, training=False):
         rows = y.shape[0] or tf.shape(y)[0]

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer
+from tfmeta.engine.saving import default_argument
 from tfmeta.hints import Nest
 from tfmeta.learners.context.attention import Attention
 from tfmeta.learners.context.base import GaussianDecoder, check_minimum_scale, dense_layers
@@ -101,9 +102,11 @@ class TNP(GaussianLearner):
     def search_space(cls, hp):
         """Arguments of the constructor, drawn with the `hp` of keras-tuner."""
         return {
-            "width": hp.Choice("width", [32, 64, 128], default=64),
-            "blocks": hp.Int("blocks", 2, 8, default=6),
-            "feedforward": hp.Choice("feedforward", [64, 128, 256], default=128),
+            "width": hp.Choice("width", [32, 64, 128], default=default_argument(cls, "width")),
+            "blocks": hp.Int("blocks", 2, 8, default=default_argument(cls, "blocks")),
+            "feedforward": hp.Choice(
+                "feedforward", [64, 128, 256], default=default_argument(cls, "feedforward")
+            ),
         }
 
     def adapt(self, support: Examples, training: bool = False) -> Nest:

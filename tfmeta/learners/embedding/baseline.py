@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer, check_number
+from tfmeta.engine.saving import default_argument
 from tfmeta.hints import Nest
 from tfmeta.inner import SGD, gradient_steps
 from tfmeta.learners.embedding.base import EmbeddingLearner, hide_absent
@@ -54,14 +55,22 @@ def fit_head(learner, start, embeddings, support):
     return start._replace(weights=path[-1])
 
 
-def head_search_space(hp):
+def head_search_space(cls, hp):
     """The arguments of a head's steps, drawn with the `hp` of keras-tuner."""
     return {
         "head_learning_rate": hp.Float(
-            "head_learning_rate", 1e-3, 1.0, sampling="log", default=0.01
+            "head_learning_rate",
+            1e-3,
+            1.0,
+            sampling="log",
+            default=default_argument(cls, "head_learning_rate"),
         ),
-        "head_steps": hp.Int("head_steps", 10, 200, sampling="log", default=100),
-        "weight_decay": hp.Float("weight_decay", 1e-5, 0.1, sampling="log", default=1e-3),
+        "head_steps": hp.Int(
+            "head_steps", 10, 200, sampling="log", default=default_argument(cls, "head_steps")
+        ),
+        "weight_decay": hp.Float(
+            "weight_decay", 1e-5, 0.1, sampling="log", default=default_argument(cls, "weight_decay")
+        ),
     }
 
 
@@ -128,7 +137,7 @@ class Baseline(EmbeddingLearner):
     @classmethod
     def search_space(cls, hp):
         """Arguments of the constructor, drawn with the `hp` of keras-tuner."""
-        return head_search_space(hp)
+        return head_search_space(cls, hp)
 
     def logits(self, adapted, embeddings):
         kernel, bias = adapted.weights

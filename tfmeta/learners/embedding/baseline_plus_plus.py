@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from tfmeta.arguments import check_number
+from tfmeta.engine.saving import default_argument
 from tfmeta.hints import Nest
 from tfmeta.learners.embedding.base import EmbeddingLearner
 from tfmeta.learners.embedding.baseline import Head, check_head, fit_head, head_search_space
@@ -63,8 +64,8 @@ class BaselinePlusPlus(EmbeddingLearner):
     @classmethod
     def search_space(cls, hp):
         """Arguments of the constructor, drawn with the `hp` of keras-tuner."""
-        scale = hp.Float("scale", 2.0, 30.0, sampling="log", default=2.0)
-        return head_search_space(hp) | {"scale": scale}
+        scale = hp.Float("scale", 2.0, 30.0, sampling="log", default=default_argument(cls, "scale"))
+        return head_search_space(cls, hp) | {"scale": scale}
 
     def adapt(self, support: Examples, training: bool = False) -> Nest:
         embeddings, ways = self.embed(support.x, training), self.most_ways(support)

@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer, check_number
+from tfmeta.engine.saving import default_argument
 from tfmeta.hints import Nest
 from tfmeta.learners.embedding.base import EmbeddingLearner, hide_absent
 from tfmeta.ops import cosine_similarity
@@ -65,7 +66,11 @@ class BDCSPN(EmbeddingLearner):
     @classmethod
     def search_space(cls, hp):
         """Arguments of the constructor, drawn with the `hp` of keras-tuner."""
-        return {"scale": hp.Float("scale", 1.0, 30.0, sampling="log", default=10.0)}
+        return {
+            "scale": hp.Float(
+                "scale", 1.0, 30.0, sampling="log", default=default_argument(cls, "scale")
+            )
+        }
 
     def adapt(self, support: Examples, training: bool = False) -> Nest:
         return self.embedded_support(support, training)

@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfmeta.arguments import check_number
+from tfmeta.engine.saving import default_argument
 from tfmeta.engine.task import TaskResult
 from tfmeta.hints import Nest
 from tfmeta.learners.embedding.base import EmbeddingLearner, hide_absent
@@ -76,8 +77,16 @@ class FEAT(EmbeddingLearner):
     def search_space(cls, hp):
         """Arguments of the constructor, drawn with the `hp` of keras-tuner."""
         return {
-            "temperature": hp.Float("temperature", 1.0, 128.0, sampling="log", default=8.0),
-            "balance": hp.Float("balance", 1e-3, 1.0, sampling="log", default=0.1),
+            "temperature": hp.Float(
+                "temperature",
+                1.0,
+                128.0,
+                sampling="log",
+                default=default_argument(cls, "temperature"),
+            ),
+            "balance": hp.Float(
+                "balance", 1e-3, 1.0, sampling="log", default=default_argument(cls, "balance")
+            ),
         }
 
     def make_weights(self, shape):

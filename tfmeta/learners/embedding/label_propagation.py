@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from tfmeta.arguments import check_flag, check_integer, check_number
 from tfmeta.backend.solve import solve
+from tfmeta.engine.saving import default_argument
 from tfmeta.hints import Nest
 from tfmeta.learners.embedding.base import EmbeddingLearner, hide_absent
 from tfmeta.ops import squared_euclidean
@@ -70,7 +71,11 @@ class LabelPropagation(EmbeddingLearner):
     @classmethod
     def search_space(cls, hp):
         """Arguments of the constructor, drawn with the `hp` of keras-tuner."""
-        return {"neighbours": hp.Int("neighbours", 5, 50, sampling="log", default=20)}
+        return {
+            "neighbours": hp.Int(
+                "neighbours", 5, 50, sampling="log", default=default_argument(cls, "neighbours")
+            )
+        }
 
     def make_weights(self, shape):
         if self.learn_scale:

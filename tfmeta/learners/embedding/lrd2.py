@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer, check_number
+from tfmeta.engine.saving import default_argument
 from tfmeta.hints import Nest
 from tfmeta.learners.embedding.base import EmbeddingLearner, with_ones
 from tfmeta.learners.embedding.r2d2 import LinearHead
@@ -68,9 +69,17 @@ class LRD2(EmbeddingLearner):
     def search_space(cls, hp):
         """Arguments of the constructor, drawn with the `hp` of keras-tuner."""
         return {
-            "regularization": hp.Float("regularization", 1e-2, 1e2, sampling="log", default=1.0),
-            "scale": hp.Float("scale", 0.1, 100.0, sampling="log", default=1.0),
-            "steps": hp.Int("steps", 1, 10, default=5),
+            "regularization": hp.Float(
+                "regularization",
+                1e-2,
+                1e2,
+                sampling="log",
+                default=default_argument(cls, "regularization"),
+            ),
+            "scale": hp.Float(
+                "scale", 0.1, 100.0, sampling="log", default=default_argument(cls, "scale")
+            ),
+            "steps": hp.Int("steps", 1, 10, default=default_argument(cls, "steps")),
         }
 
     def make_weights(self, shape):

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfmeta.arguments import check_flag, check_integer, check_number
+from tfmeta.engine.saving import default_argument
 from tfmeta.hints import Nest
 from tfmeta.learners.embedding.base import EmbeddingLearner
 from tfmeta.ops import cosine_similarity
@@ -79,9 +80,19 @@ class MatchingNet(EmbeddingLearner):
     def search_space(cls, hp):
         """Arguments of the constructor, drawn with the `hp` of keras-tuner."""
         return {
-            "temperature": hp.Float("temperature", 0.02, 1.0, sampling="log", default=0.1),
-            "learn_temperature": hp.Boolean("learn_temperature"),
-            "full_context": hp.Boolean("full_context"),
+            "temperature": hp.Float(
+                "temperature",
+                0.02,
+                1.0,
+                sampling="log",
+                default=default_argument(cls, "temperature"),
+            ),
+            "learn_temperature": hp.Boolean(
+                "learn_temperature", default=default_argument(cls, "learn_temperature")
+            ),
+            "full_context": hp.Boolean(
+                "full_context", default=default_argument(cls, "full_context")
+            ),
         }
 
     def make_weights(self, shape):

@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer, check_number
+from tfmeta.engine.saving import default_argument
 from tfmeta.hints import Nest
 from tfmeta.learners.embedding.base import EmbeddingLearner
 from tfmeta.learners.embedding.r2d2 import LinearHead
@@ -78,8 +79,12 @@ class MetaOptNet(EmbeddingLearner):
     def search_space(cls, hp):
         """Arguments of the constructor, drawn with the `hp` of keras-tuner."""
         return {
-            "capacity": hp.Float("capacity", 1e-2, 1e2, sampling="log", default=1.0),
-            "scale": hp.Float("scale", 0.1, 100.0, sampling="log", default=1.0),
+            "capacity": hp.Float(
+                "capacity", 1e-2, 1e2, sampling="log", default=default_argument(cls, "capacity")
+            ),
+            "scale": hp.Float(
+                "scale", 0.1, 100.0, sampling="log", default=default_argument(cls, "scale")
+            ),
         }
 
     def make_weights(self, shape):

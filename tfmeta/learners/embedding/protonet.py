@@ -1,6 +1,5 @@
 """Prototypical networks (ProtoNet)."""
 
-import inspect
 import math
 from typing import Any, NamedTuple
 
@@ -114,10 +113,13 @@ class ProtoNet(EmbeddingLearner):
     @classmethod
     def search_space(cls, hp):
         """Arguments of the constructor, drawn with the `hp` of keras-tuner."""
-        usual = inspect.signature(cls).parameters["distance"].default  # subclasses have others
         return {
-            "distance": hp.Choice("distance", list(DISTANCES), default=usual),
-            "learn_temperature": hp.Boolean("learn_temperature"),
+            "distance": hp.Choice(
+                "distance", list(DISTANCES), default=saving.default_argument(cls, "distance")
+            ),
+            "learn_temperature": hp.Boolean(
+                "learn_temperature", default=saving.default_argument(cls, "learn_temperature")
+            ),
         }
 
     def make_weights(self, shape):

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfmeta.arguments import check_number
 from tfmeta.engine.meta_model import MetaModel
+from tfmeta.engine.saving import default_argument
 from tfmeta.hints import Nest
 from tfmeta.learners.embedding.base import EmbeddingLearner, with_ones
 from tfmeta.ops import ridge
@@ -85,8 +86,16 @@ class R2D2(EmbeddingLearner):
     def search_space(cls, hp):
         """Arguments of the constructor, drawn with the `hp` of keras-tuner."""
         return {
-            "regularization": hp.Float("regularization", 1e-2, 1e2, sampling="log", default=1.0),
-            "scale": hp.Float("scale", 0.1, 100.0, sampling="log", default=1.0),
+            "regularization": hp.Float(
+                "regularization",
+                1e-2,
+                1e2,
+                sampling="log",
+                default=default_argument(cls, "regularization"),
+            ),
+            "scale": hp.Float(
+                "scale", 0.1, 100.0, sampling="log", default=default_argument(cls, "scale")
+            ),
         }
 
     def make_weights(self, shape):

@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer
+from tfmeta.engine.saving import default_argument
 from tfmeta.engine.serving import known_ways
 from tfmeta.engine.task import TaskResult
 from tfmeta.hints import Nest
@@ -82,7 +83,11 @@ class RelationNet(EmbeddingLearner):
     @classmethod
     def search_space(cls, hp):
         """Arguments of the constructor, drawn with the `hp` of keras-tuner."""
-        return {"filters": hp.Int("filters", 8, 128, sampling="log", default=64)}
+        return {
+            "filters": hp.Int(
+                "filters", 8, 128, sampling="log", default=default_argument(cls, "filters")
+            )
+        }
 
     def make_weights(self, shape):
         self.pairs = (*shape[:-1], 2 * shape[-1])

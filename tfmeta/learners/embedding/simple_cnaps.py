@@ -3,6 +3,7 @@
 import keras
 
 from tfmeta.arguments import check_number
+from tfmeta.engine.saving import default_argument
 from tfmeta.hints import Nest
 from tfmeta.learners.embedding.base import EmbeddingLearner
 from tfmeta.ops import class_gaussians, mahalanobis
@@ -51,7 +52,13 @@ class SimpleCNAPS(EmbeddingLearner):
     def search_space(cls, hp):
         """Arguments of the constructor, drawn with the `hp` of keras-tuner."""
         return {
-            "regularization": hp.Float("regularization", 1e-2, 1e2, sampling="log", default=1.0)
+            "regularization": hp.Float(
+                "regularization",
+                1e-2,
+                1e2,
+                sampling="log",
+                default=default_argument(cls, "regularization"),
+            )
         }
 
     def adapt(self, support: Examples, training: bool = False) -> Nest:

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfmeta.engine.inputs import as_tensor
+from tfmeta.engine.saving import default_argument
 from tfmeta.hints import Nest
 from tfmeta.learners.embedding.base import EmbeddingLearner
 from tfmeta.learners.embedding.protonet import Prototypes
@@ -65,7 +66,11 @@ class SimpleShot(EmbeddingLearner):
     @classmethod
     def search_space(cls, hp):
         """Arguments of the constructor, drawn with the `hp` of keras-tuner."""
-        return {"transform": hp.Choice("transform", list(TRANSFORMS))}
+        return {
+            "transform": hp.Choice(
+                "transform", list(TRANSFORMS), default=default_argument(cls, "transform")
+            )
+        }
 
     def make_weights(self, shape):
         self.base_mean = self.add_weight(

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from tfmeta.arguments import check_integer, check_number
 from tfmeta.backend.calls import of_each_task
+from tfmeta.engine.saving import default_argument
 from tfmeta.hints import Nest
 from tfmeta.learners.embedding.base import EmbeddingLearner, hide_absent
 from tfmeta.ops import squared_euclidean
@@ -80,8 +81,20 @@ class TIM(EmbeddingLearner):
     def search_space(cls, hp):
         """Arguments of the constructor, drawn with the `hp` of keras-tuner."""
         return {
-            "temperature": hp.Float("temperature", 1.0, 50.0, sampling="log", default=15.0),
-            "support_weight": hp.Float("support_weight", 0.01, 1.0, sampling="log", default=0.1),
+            "temperature": hp.Float(
+                "temperature",
+                1.0,
+                50.0,
+                sampling="log",
+                default=default_argument(cls, "temperature"),
+            ),
+            "support_weight": hp.Float(
+                "support_weight",
+                0.01,
+                1.0,
+                sampling="log",
+                default=default_argument(cls, "support_weight"),
+            ),
         }
 
     def embed(self, x, training=False):

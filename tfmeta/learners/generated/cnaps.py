@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfmeta.arguments import check_integer, check_number
 from tfmeta.engine.checks import learner_checks
+from tfmeta.engine.saving import default_argument
 from tfmeta.hints import Nest
 from tfmeta.inner import call_network
 from tfmeta.learners.embedding.base import EmbeddingLearner, hide_absent
@@ -107,8 +108,14 @@ class CNAPs(EmbeddingLearner):
     def search_space(cls, hp):
         """Arguments of the constructor, drawn with the `hp` of keras-tuner."""
         return {
-            "head": hp.Choice("head", list(HEADS)),
-            "representation": hp.Int("representation", 8, 256, sampling="log", default=64),
+            "head": hp.Choice("head", list(HEADS), default=default_argument(cls, "head")),
+            "representation": hp.Int(
+                "representation",
+                8,
+                256,
+                sampling="log",
+                default=default_argument(cls, "representation"),
+            ),
         }
 
     def scaled_layers(self):

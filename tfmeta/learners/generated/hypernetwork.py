@@ -15,6 +15,7 @@ from tfmeta.engine.checks import episode_checks
 from tfmeta.engine.checks.input_shapes import check_input_shapes
 from tfmeta.engine.losses import one_output
 from tfmeta.engine.meta_model import MetaModel
+from tfmeta.engine.saving import default_argument
 from tfmeta.hints import Nest
 from tfmeta.inner import call_network
 from tfmeta.learners.context.base import check_layer, check_widths, dense_layers, mean_of_rows
@@ -124,7 +125,13 @@ class Hypernetwork(MetaModel):
     @classmethod
     def search_space(cls, hp):
         """Arguments of the constructor, drawn with the `hp` of keras-tuner."""
-        size = hp.Int("representation", 8, 256, sampling="log", default=64)
+        size = hp.Int(
+            "representation",
+            8,
+            256,
+            sampling="log",
+            default=default_argument(cls, "representation"),
+        )
         return {"representation": size}
 
     def build(self, input_shape):

@@ -9,6 +9,7 @@ import tensorflow as tf
 from tfmeta.arguments import check_integer, check_number
 from tfmeta.engine.checks import learner_checks
 from tfmeta.engine.inputs import network_dtype
+from tfmeta.engine.saving import default_argument
 from tfmeta.engine.task import TaskResult
 from tfmeta.hints import Nest
 from tfmeta.inner import SGD, gradient_steps
@@ -140,15 +141,27 @@ class LEO(EmbeddingLearner):
     def search_space(cls, hp):
         """Arguments of the constructor, drawn with the `hp` of keras-tuner."""
         return {
-            "latent_size": hp.Int("latent_size", 8, 128, sampling="log", default=64),
+            "latent_size": hp.Int(
+                "latent_size", 8, 128, sampling="log", default=default_argument(cls, "latent_size")
+            ),
             "latent_learning_rate": hp.Float(
-                "latent_learning_rate", 0.1, 10.0, sampling="log", default=1.0
+                "latent_learning_rate",
+                0.1,
+                10.0,
+                sampling="log",
+                default=default_argument(cls, "latent_learning_rate"),
             ),
             "head_learning_rate": hp.Float(
-                "head_learning_rate", 1e-4, 1.0, sampling="log", default=1e-3
+                "head_learning_rate",
+                1e-4,
+                1.0,
+                sampling="log",
+                default=default_argument(cls, "head_learning_rate"),
             ),
-            "dropout": hp.Float("dropout", 0.0, 0.6, default=0.3),
-            "kl_weight": hp.Float("kl_weight", 1e-4, 1.0, sampling="log", default=1e-3),
+            "dropout": hp.Float("dropout", 0.0, 0.6, default=default_argument(cls, "dropout")),
+            "kl_weight": hp.Float(
+                "kl_weight", 1e-4, 1.0, sampling="log", default=default_argument(cls, "kl_weight")
+            ),
         }
 
     def check_episodes(self, first):

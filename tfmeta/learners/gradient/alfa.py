@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer, check_number
+from tfmeta.engine.saving import default_argument
 from tfmeta.inner import Rule
 from tfmeta.learners.gradient.base import GradientLearner
 from tfmeta.ops import row
@@ -73,7 +74,13 @@ class ALFA(GradientLearner):
 
     @classmethod
     def search_space(cls, hp):
-        decay = hp.Float("weight_decay", 1e-5, 1e-1, sampling="log", default=5e-4)
+        decay = hp.Float(
+            "weight_decay",
+            1e-5,
+            1e-1,
+            sampling="log",
+            default=default_argument(cls, "weight_decay"),
+        )
         return super().search_space(hp) | {"weight_decay": decay}
 
     def make_rule(self):

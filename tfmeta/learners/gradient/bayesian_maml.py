@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer, check_number
+from tfmeta.engine.saving import default_argument
 from tfmeta.inner.rule import Rule
 from tfmeta.learners.gradient import inner_loop
 from tfmeta.learners.gradient.particles import ParticleLearner, Particles
@@ -91,8 +92,10 @@ class BayesianMAML(ParticleLearner):
     @classmethod
     def search_space(cls, hp):
         return super().search_space(hp) | {
-            "particles": hp.Int("particles", 2, 10, default=5),
-            "repulsion": hp.Float("repulsion", 1e-4, 1.0, sampling="log", default=0.01),
+            "particles": hp.Int("particles", 2, 10, default=default_argument(cls, "particles")),
+            "repulsion": hp.Float(
+                "repulsion", 1e-4, 1.0, sampling="log", default=default_argument(cls, "repulsion")
+            ),
         }
 
     def fixed_arguments(self):

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tfmeta.arguments import check_integer
 from tfmeta.backend.network_facts import layers_with_weights
+from tfmeta.engine.saving import default_argument
 from tfmeta.inner.rule import Learned
 from tfmeta.learners.gradient import checks
 from tfmeta.learners.gradient.adapted_part import AllWeights, replaced
@@ -66,7 +67,9 @@ class CAVIA(GradientLearner):
 
     @classmethod
     def search_space(cls, hp):
-        size = hp.Int("context_size", 2, 128, sampling="log", default=5)
+        size = hp.Int(
+            "context_size", 2, 128, sampling="log", default=default_argument(cls, "context_size")
+        )
         return super().search_space(hp) | {"context_size": size}
 
     def shifted(self):

@@ -2,6 +2,7 @@
 
 import keras
 
+from tfmeta.engine.saving import default_argument
 from tfmeta.learners.gradient.base import GradientLearner
 
 
@@ -73,7 +74,17 @@ class Finetune(GradientLearner):
         # Not the base's: training takes no inner step.
         return {
             "inner_learning_rate": hp.Float(
-                "inner_learning_rate", 1e-3, 1.0, sampling="log", default=0.01
+                "inner_learning_rate",
+                1e-3,
+                1.0,
+                sampling="log",
+                default=default_argument(cls, "inner_learning_rate"),
             ),
-            "evaluation_steps": hp.Int("evaluation_steps", 1, 100, sampling="log", default=10),
+            "evaluation_steps": hp.Int(
+                "evaluation_steps",
+                1,
+                100,
+                sampling="log",
+                default=default_argument(cls, "evaluation_steps"),
+            ),
         }

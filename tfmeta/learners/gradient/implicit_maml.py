@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from tfmeta.arguments import check_integer, check_number
 from tfmeta.engine.outer_gradient import OfEachTask
+from tfmeta.engine.saving import default_argument
 from tfmeta.engine.task import computes_in_float16, is_seed_state
 from tfmeta.inner import Rule
 from tfmeta.learners.gradient import checks
@@ -124,8 +125,14 @@ class ImplicitMAML(GradientLearner):
     @classmethod
     def search_space(cls, hp):
         return super().search_space(hp) | {
-            "regularization": hp.Float("regularization", 0.1, 10.0, sampling="log", default=2.0),
-            "cg_steps": hp.Int("cg_steps", 1, 10, default=5),
+            "regularization": hp.Float(
+                "regularization",
+                0.1,
+                10.0,
+                sampling="log",
+                default=default_argument(cls, "regularization"),
+            ),
+            "cg_steps": hp.Int("cg_steps", 1, 10, default=default_argument(cls, "cg_steps")),
         }
 
     def adapted_constraints(self):

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfmeta.arguments import check_integer, check_number
 from tfmeta.engine.inputs import as_examples
+from tfmeta.engine.saving import default_argument
 from tfmeta.inner import Rule
 from tfmeta.learners.gradient.base import GradientLearner
 
@@ -97,8 +98,14 @@ class LSTMMetaLearner(GradientLearner):
     @classmethod
     def search_space(cls, hp):
         # Before the base declares it: a gate is below 1, and the first declaration counts.
-        hp.Float("inner_learning_rate", 1e-3, 0.9, sampling="log", default=0.01)
-        hidden = hp.Int("hidden", 5, 80, sampling="log", default=20)
+        hp.Float(
+            "inner_learning_rate",
+            1e-3,
+            0.9,
+            sampling="log",
+            default=default_argument(cls, "inner_learning_rate"),
+        )
+        hidden = hp.Int("hidden", 5, 80, sampling="log", default=default_argument(cls, "hidden"))
         return super().search_space(hp) | {"hidden": hidden}
 
     def make_rule(self):

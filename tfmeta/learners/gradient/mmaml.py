@@ -10,6 +10,7 @@ from tfmeta.arguments import check_integer
 from tfmeta.backend.network_facts import layers_with_weights
 from tfmeta.engine import building
 from tfmeta.engine.losses import one_output
+from tfmeta.engine.saving import default_argument
 from tfmeta.learners.context.base import check_layer, check_widths, dense_layers, mean_of_rows
 from tfmeta.learners.gaussian import full_precision, rows_of_targets
 from tfmeta.learners.gradient.adapted_part import AllWeights, replaced
@@ -79,7 +80,13 @@ class MMAML(GradientLearner):
 
     @classmethod
     def search_space(cls, hp):
-        size = hp.Int("representation", 8, 256, sampling="log", default=64)
+        size = hp.Int(
+            "representation",
+            8,
+            256,
+            sampling="log",
+            default=default_argument(cls, "representation"),
+        )
         return super().search_space(hp) | {"representation": size}
 
     def fixed_arguments(self):

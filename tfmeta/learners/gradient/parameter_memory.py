@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer, check_number
+from tfmeta.engine.saving import default_argument
 from tfmeta.engine.task import StateUpdate
 from tfmeta.inner.rule import Learned
 from tfmeta.learners.gradient.adapted_part import AllWeights
@@ -87,9 +88,13 @@ class ParameterMemory(GradientLearner):
     @classmethod
     def search_space(cls, hp):
         return super().search_space(hp) | {
-            "memory_size": hp.Int("memory_size", 4, 128, sampling="log", default=16),
-            "neighbours": hp.Int("neighbours", 1, 5, default=1),
-            "write_rate": hp.Float("write_rate", 0.01, 1.0, sampling="log", default=0.1),
+            "memory_size": hp.Int(
+                "memory_size", 4, 128, sampling="log", default=default_argument(cls, "memory_size")
+            ),
+            "neighbours": hp.Int("neighbours", 1, 5, default=default_argument(cls, "neighbours")),
+            "write_rate": hp.Float(
+                "write_rate", 0.01, 1.0, sampling="log", default=default_argument(cls, "write_rate")
+            ),
         }
 
     def fixed_arguments(self):

@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer, check_number
+from tfmeta.engine.saving import default_argument
 from tfmeta.learners.gaussian import kl_divergence, rows_of_targets
 from tfmeta.learners.gradient import inner_loop
 from tfmeta.learners.gradient.particles import ParticleLearner, Particles
@@ -82,7 +83,9 @@ class PLATIPUS(ParticleLearner):
     @classmethod
     def search_space(cls, hp):
         return super().search_space(hp) | {
-            "deviation": hp.Float("deviation", 1e-3, 1.0, sampling="log", default=0.1),
+            "deviation": hp.Float(
+                "deviation", 1e-3, 1.0, sampling="log", default=default_argument(cls, "deviation")
+            ),
         }
 
     def score_task(self, episode, training):

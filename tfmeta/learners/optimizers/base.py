@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tfmeta.arguments import check_flag
 from tfmeta.engine.checks import learner_checks
+from tfmeta.engine.saving import default_argument
 from tfmeta.inner import RuleOptimizer
 from tfmeta.inner.rule import Rule
 from tfmeta.learners.gradient.adapted_part import AllWeights
@@ -221,8 +222,10 @@ class LearnedOptimizer(GradientLearner):
     @classmethod
     def search_space(cls, hp):
         return {
-            "inner_steps": hp.Int("inner_steps", 5, 100, sampling="log", default=20),
-            "first_order": hp.Boolean("first_order"),
+            "inner_steps": hp.Int(
+                "inner_steps", 5, 100, sampling="log", default=default_argument(cls, "inner_steps")
+            ),
+            "first_order": hp.Boolean("first_order", default=default_argument(cls, "first_order")),
         }
 
 
