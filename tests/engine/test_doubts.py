@@ -49,7 +49,7 @@ def test_adaptation_that_does_nothing_or_harm(rate, words):
         return
     (one,) = found
     assert words in one
-    assert "over the last 120 outer steps" in one
+    assert "over the last 100 outer steps" in one
     assert ("Lower" if rate > 1 else "Raise") + " inner_learning_rate" in one
 
 
@@ -66,7 +66,42 @@ class TwoSteps(MAML):
 def test_outer_steps_are_counted_where_each_is_several_of_the_optimizer():
     learner = TwoSteps(tasks.line(), inner_learning_rate=1e-6)
     (one,) = fit(learner, lines(2), 4, steps_per_epoch=60)
-    assert "over the last 120 outer steps" in one
+    assert "over the last 100 outer steps" in one
+
+
+@pytest.mark.parametrize(("steps", "found"), [(400, 1), (199, 0)])
+def test_windows_are_cut_within_an_epoch(steps, found):
+    learner = MAML(tasks.line(), inner_learning_rate=1e-6)
+    words = fit(learner, lines(2), steps_per_epoch=steps)
+    assert ["over the last 100 outer steps" in one for one in words] == [True] * found
+
+
+class Windows(doubts.Doubts):
+    """Its windows: how many tasks of how many steps."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def on_window(self, sums, steps):
+        self.seen.append((sums[0], steps))
+
+
+def test_a_window_has_the_tasks_of_its_own_steps():
+    windows, learner = Windows(), MAML(tasks.line())
+    fit(learner, lines(2), 5, steps_per_epoch=75, callbacks=[windows])
+    # Measured are one step in ten, and the first of an epoch: 75 and 225 besides; 2 tasks a step.
+    assert windows.seen == [(22, 100), (20, 100), (22, 100)]
+
+    class Evaluates(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            if batch == 50:  # sets the sums to 0, so that its tasks count
+                learner.evaluate(lines(2).take(1), verbose=0)
+
+    windows = Windows()
+    fit(learner, lines(2), 1, steps_per_epoch=250, callbacks=[Evaluates(), windows])
+    assert [steps for _, steps in windows.seen] == [100, 100]
+    assert all(number > 0 for number, _ in windows.seen)
 
 
 def test_the_difference_is_that_of_the_same_tasks():

@@ -25,37 +25,53 @@ def doubt(learner, kind, words):
 
 
 class Doubts(keras.callbacks.Callback):
-    """At the ends of epochs: does adaptation help, do its rates and its memory live?
+    """Each `WINDOW` outer steps: does adaptation help, does its memory live? Its rates: each epoch.
 
-    `fit` adds it. It reads a few numbers an epoch, and costs a step nothing.
+    `fit` adds it. It reads a few numbers a window, and costs the other steps a comparison.
     """
 
     def on_train_begin(self, logs=None):
-        self._sums, self._windows = np.zeros(4), 0
-        self._begin = _outer_steps(self.model)
+        self._windows, self._begin = 0, _outer_steps(self.model)
+        self._sums = self._read = np.zeros(4)
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._is_read = False
+        self._read, self._is_over = np.zeros(4), False  # Keras has set the sums to 0
+        self._next = WINDOW - (_outer_steps(self.model) - self._begin)
+
+    # Not at the end of a step: for that one Keras would wait for the logs of every step.
+    def on_train_batch_begin(self, batch, logs=None):
+        if batch >= self._next:
+            self._look()
+            self._next = batch + WINDOW
 
     def on_test_begin(self, logs=None):
-        self._read()  # before a validation sets them to 0
+        self._end_epoch()  # before a validation sets the sums to 0
 
     def on_epoch_end(self, epoch, logs=None):
-        self._read()
+        self._end_epoch()
         check_rates(self.model)
-        steps = _outer_steps(self.model) - self._begin
-        if steps < WINDOW:
-            return
-        if self._windows:  # in the first one a learner may not have begun to learn
-            check_gain(self.model, self._sums, steps)
-        check_memory(self.model, self._begin, steps)
-        self._sums, self._windows = np.zeros(4), self._windows + 1
-        self._begin += steps
 
-    def _read(self):
-        if not self._is_read:
-            self._is_read = True
-            self._sums += np.asarray(self.model.before_adaptation.gain.result())
+    def _end_epoch(self):
+        if not self._is_over:
+            self._is_over = True
+            self._look()
+
+    def _look(self):
+        read = np.asarray(self.model.before_adaptation.gain.result())
+        # Fewer tasks than before: an `evaluate` within the epoch has set them to 0.
+        self._sums = self._sums + read - (self._read if read[0] >= self._read[0] else 0)
+        self._read = read
+        steps = _outer_steps(self.model) - self._begin
+        if steps >= WINDOW:
+            self.on_window(self._sums, steps)
+            self._sums, self._begin = np.zeros(4), self._begin + steps
+
+    def on_window(self, sums, steps):
+        """Look at `steps` outer steps; `sums` are those of `check_gain`."""
+        if self._windows:  # in the first one a learner may not have begun to learn
+            check_gain(self.model, sums, steps)
+        check_memory(self.model, self._begin, steps)
+        self._windows += 1
 
 
 def callbacks_with_doubts(learner, callbacks):
