@@ -10,10 +10,11 @@ import keras
 import numpy as np
 import pytest
 import tasks
+import tensorflow as tf
 from conformance.catalogue import small_convolutional
 
 import tfmeta
-from tfmeta.backend import batching, private
+from tfmeta.backend import batching, map_tasks, private
 from tfmeta.learners import MAML
 
 PACKAGE = pathlib.Path(tfmeta.__file__).parent
@@ -78,6 +79,27 @@ print(found)
 """
 
 
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [("PFor", name) for name in private.METHODS_OF_PFOR]
+    + [("FuncGraph", name) for name in private.METHODS_OF_GRAPHS],
+)
+def test_without_a_private_method_tasks_run_by_the_loop(owner, name, monkeypatch):
+    learner, episodes, _ = convolutional()
+    whole = getattr(private, owner)
+    others = (*private.METHODS_OF_PFOR, *private.METHODS_OF_GRAPHS)
+    rest = {n: getattr(whole, n) for n in others if n != name and hasattr(whole, n)}
+    monkeypatch.setattr(private, owner, type(owner, (), rest))
+    assert private.missing() == [name]
+    arguments = [*[learner.own_layers()] * 2, "auto", (episodes.support.x,), False]
+    with pytest.warns(UserWarning, match=f"lacks {name},"):
+        assert batching.batching_mode(*arguments) == "loop"
+    function = tf.function(lambda x: map_tasks.map_tasks(lambda t: 2 * t, x, "vectorize"))
+    np.testing.assert_equal(function(tf.ones([3, 2])).numpy(), 2 * np.ones([3, 2]))
+    operations = function.get_concrete_function(tf.ones([3, 2])).graph.get_operations()
+    assert any("While" in op.type for op in operations)
+
+
 def test_a_tensorflow_that_lacks_them_from_the_start_trains_too():
     code = f"import sys; sys.path[:0] = {sys.path!r}\n{PROCESS}"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -112,7 +134,7 @@ def imported(path):
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_only_one_file_knows_private_names_and_none_replaces_a_name_of_others(path):
     assert "mock" not in path.read_text()
-    if path != PACKAGE / "backend" / "private.py":
+    if path.name not in ("private.py", "private_keras.py"):
         private_modules = ("tensorflow.python", "keras.src")
         assert [name for name in imported(path) if name.startswith(private_modules)] == []
         assert "tensorflow.python" not in path.read_text()

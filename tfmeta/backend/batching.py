@@ -22,6 +22,7 @@ import tensorflow as tf
 
 from tfmeta.backend import private
 from tfmeta.backend.folding import has_grouped_kernels
+from tfmeta.backend.private_keras import is_called
 from tfmeta.backend.task_layers import kernel_layers
 
 MODES = ("auto", "vectorize", "loop")
@@ -76,7 +77,7 @@ def _largest_features(kernels):
 
 def _sizes(layers):
     """How many numbers each of some layers gives for an example, None where that is not known."""
-    shapes = [x.output.shape[1:] if x._inbound_nodes else (None,) for x in layers]
+    shapes = [x.output.shape[1:] if is_called(x) else (None,) for x in layers]
     return [tf.TensorShape(shape).num_elements() for shape in shapes]
 
 

@@ -43,7 +43,7 @@ def _call(op, tasks):
     name = op.get_attr("f").name
     if folding.kernel_of(name) is not None:
         return folding.convert_kernel(op, tasks) if is_folding() else None
-    function = op.op.graph._get_function(name)
+    function = private.function_of_graph(op.op.graph, name)
     handles = any(t.dtype in (tf.resource, tf.variant) for t in op.op.inputs)
     if (
         handles
@@ -73,8 +73,8 @@ def _converted(op, function, tensors, kinds, tasks):
             fallback_to_while_loop=op.pfor.fallback_to_while_loop,
         )
         for placeholder, value in zip(function.graph.inputs, values, strict=True):
-            converter._add_conversion(placeholder, value)
-        results = [converter._convert_helper(t) for t in function.graph.outputs[: len(op.outputs)]]
+            converter.note(placeholder, value)
+        results = [converter.of_all(t) for t in function.graph.outputs[: len(op.outputs)]]
         results, kinds_of_results[:] = zip(*map(_as_result, results), strict=True)
         return list(results)
 

@@ -119,25 +119,26 @@ class Constant(_Late):
         return _constant(tf.get_static_value(self.of_one))
 
 
-class Conversion(private.PFor):  # type: ignore[misc, valid-type]
+class Conversion(private.Converter):
     """TensorFlow's conversion of the operations of one task, with values that are unfolded late."""
 
     settles_late = True
 
     def __init__(self, *args, **kwargs):
+        self.late = set()  # ids of tensors of one task, which the conversion keeps
         super().__init__(*args, **kwargs)
         for op in self.pfor_ops:
             if op.type == "Const" and op.outputs[0].dtype != tf.string:
-                self._conversion_map[op.outputs[0]] = Constant(op.outputs[0])
+                self.note(op.outputs[0], Constant(op.outputs[0]))
 
-    def _add_conversion(self, old_output, new_output):
-        if isinstance(new_output, Features):
-            new_output.is_kept = True
-        super()._add_conversion(old_output, new_output)
+    def noted(self, of_one, of_all):
+        if isinstance(of_all, _Late):
+            self.late.add(id(of_one))
+        if isinstance(of_all, Features):
+            of_all.is_kept = True
 
-    def _was_converted(self, t):
-        late = isinstance(self._conversion_map[t], _Late)
-        return late or super()._was_converted(t)
+    def surely_differs(self, of_one):
+        return id(of_one) in self.late
 
 
 def is_folded(value):

@@ -82,9 +82,9 @@ def _converted(fn, elements, tasks):
             loop_var, tf.constant(tasks), graph.get_operations(), fallback_to_while_loop=True
         )
         for one, all_of_them in zip(*map(tf.nest.flatten, (inputs, elements)), strict=True):
-            converter._add_conversion(one, private.wrap(all_of_them, True))
+            converter.note(one, private.wrap(all_of_them, True))
         for outside, inside in graph.captures:
-            converter._add_conversion(inside, private.wrap(outside, False))
+            converter.note(inside, private.wrap(outside, False))
         return tf.nest.map_structure(converter.convert, results)
 
 

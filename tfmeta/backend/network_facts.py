@@ -5,12 +5,14 @@ import functools
 import keras
 import tensorflow as tf
 
+from tfmeta.backend import private_keras
+
 
 def batch_norm_layers(network):
     """The BatchNormalization layers of a network, at any depth."""
     return [
         layer
-        for layer in network._flatten_layers()
+        for layer in private_keras.layers_of(network)
         if isinstance(layer, keras.layers.BatchNormalization)
     ]
 
@@ -38,19 +40,19 @@ def layers_in_order(layer):
 
     Keras's own list of them turns those of a layer in a layer around.
     """
-    parts = layer._flatten_layers(include_self=False, recursive=False)
+    parts = private_keras.parts_of(layer)
     found = [layer, *(x for part in parts for x in layers_in_order(part))]
     return list({id(x): x for x in found}.values())
 
 
 def is_container(layer):
     """True if a layer is made of others."""
-    return bool(layer._flatten_layers(include_self=False, recursive=False))
+    return bool(private_keras.parts_of(layer))
 
 
 def held_weights(layer):
     """The trainable variables of a layer itself, without those of layers in it."""
-    inner = layer._flatten_layers(include_self=False)
+    inner = private_keras.layers_in(layer)
     within = {id(v) for part in inner for v in part.trainable_variables}
     return [v for v in layer.trainable_variables if id(v) not in within]
 
@@ -60,7 +62,7 @@ def ends_linear(network):
     outputs = getattr(network, "outputs", None) or ()
     if len(outputs) != 1:
         return False
-    layer = outputs[0]._keras_history.operation
+    layer = private_keras.layer_of_output(outputs[0])
     return getattr(layer, "kernel", None) is not None and (
         getattr(layer, "activation", None) is keras.activations.linear
     )
@@ -68,7 +70,7 @@ def ends_linear(network):
 
 def check_runs_on_given_weights(network):
     """No layer keeps anything that a call on given weights would miss."""
-    for layer in network._flatten_layers():
+    for layer in private_keras.layers_of(network):
         if getattr(layer, "stateful", False) is True:
             raise ValueError(
                 "Expected layers that keep nothing from one call to the next, because each task "
@@ -100,8 +102,8 @@ def check_no_added_losses(scope, *networks):
     if not scope.losses:
         return
     added = {id(loss) for loss in scope.losses}
-    layers = [x for network in networks for x in network._flatten_layers()]
-    names = sorted({x.name for x in layers if added & set(getattr(x, "_loss_ids", ()))})
+    layers = [x for network in networks for x in private_keras.layers_of(network)]
+    names = sorted({x.name for x in layers if added & private_keras.added_losses(x)})
     raise ValueError(
         "Expected layers that add no loss of their own, which would be no part of a task's loss. "
         f"Received: add_loss in {names or 'a layer'}. Use kernel_regularizer for a penalty of "

@@ -1,4 +1,6 @@
-"""Every private name of TensorFlow and Keras that tfmeta uses, each with its reason.
+"""Every private name of TensorFlow that tfmeta uses, each with its reason.
+
+Those of Keras are in `tfmeta.backend.private_keras`.
 
 A TensorFlow that lacks one of them is no error: tasks then run one after another
 (`tfmeta.backend.batching`), and formulas as TensorFlow's own operations. `missing()` says what.
@@ -35,17 +37,46 @@ except ImportError:
     stop_recording = None
 
 
-try:
-    # Keras writes an HDF5 file of a learner that it cannot load, and says nothing: this is how it
-    # tells models what they are asked for.
-    from keras.src.backend.common.global_state import get_global_attribute as keras_state
-except ImportError:
-    keras_state = None
+#: Methods of the class that converts which `Converter` calls or overrides.
+METHODS_OF_PFOR = ("_add_conversion", "_convert_helper", "_was_converted")
+#: And of a graph.
+METHODS_OF_GRAPHS = ("_get_function",)
 
 
-def writes_hdf5():
-    """True while Keras writes or reads a model as an HDF5 file."""
-    return keras_state is not None and bool(keras_state("use_legacy_config"))
+class Converter(PFor):  # type: ignore[misc, valid-type]
+    """TensorFlow's conversion of the operations of one task to all, by names of tfmeta's own."""
+
+    def note(self, of_one, of_all):
+        """Take a value for what a tensor of one task is for all tasks."""
+        self._add_conversion(of_one, of_all)
+
+    def of_all(self, of_one):
+        """The value of a tensor of one task for all tasks, converted if it is not yet."""
+        return self._convert_helper(of_one)
+
+    def noted(self, of_one, of_all):
+        """Called with each new value, which TensorFlow makes, too."""
+
+    def surely_differs(self, of_one):
+        """True if a tensor has a value that needs no look, which might make it."""
+        return False
+
+    def _add_conversion(self, old_output, new_output):
+        self.noted(old_output, new_output)
+        super()._add_conversion(old_output, new_output)
+
+    def _was_converted(self, t):
+        return self.surely_differs(t) or super()._was_converted(t)
+
+
+def function_of_graph(graph, name):
+    """A function of a graph by the name under which its operations call it, or None."""
+    return graph._get_function(name)
+
+
+def dataset_of(iterator):
+    """The `tf.data.Dataset` that an iterator goes over, or None."""
+    return getattr(iterator, "_dataset", None)
 
 
 def sources(dataset):
@@ -64,4 +95,8 @@ def read_saved_model(content):
 def missing():
     """Names that tasks are batched with and that this TensorFlow lacks, a list."""
     names = {"vectorize": vectorize, "converters": converters, "stop_recording": stop_recording}
-    return [name for name, value in names.items() if value is None]
+    found = [name for name, value in names.items() if value is None]
+    if vectorize is not None:
+        found += [name for name in METHODS_OF_PFOR if not hasattr(PFor, name)]
+        found += [name for name in METHODS_OF_GRAPHS if not hasattr(FuncGraph, name)]
+    return found

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 import keras
 
+from tfmeta.backend.private_keras import layers_of
+
 _task = contextvars.ContextVar("task", default=None)
 _implementations: dict = {}
 _adopting = threading.Lock()
@@ -86,7 +88,7 @@ def adopted(network):
     Args:
         network: a `keras.Model`.
     """
-    layers = [(x, found) for x in network._flatten_layers() if (found := _implementation(x))]
+    layers = [(x, found) for x in layers_of(network) if (found := _implementation(x))]
     with _adopting:
         ours = [(x, found) for x, found in layers if id(x) in _users or "call" not in vars(x)]
         for layer, implementation in ours:

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfmeta.arguments import check_flag, check_integer
+from tfmeta.backend.private_keras import begin_at_epoch, counted_steps
 from tfmeta.callbacks.backup_folder import BackupFolder
 from tfmeta.engine.meta_model import MetaModel
 from tfmeta.engine.resume import Restored
@@ -91,7 +92,7 @@ class BackupAndRestore(keras.callbacks.BackupAndRestore):
             self._save()
 
     def on_train_end(self, logs=None):
-        self.model._initial_epoch = None  # or the next `fit` would begin there, too
+        begin_at_epoch(self.model, None)  # or the next `fit` would begin there, too
         if self._writes and self.delete_checkpoint:
             self._folder.remove()
 
@@ -129,7 +130,7 @@ class BackupAndRestore(keras.callbacks.BackupAndRestore):
         self._iterations_before = facts["iterations_before"]
         self._steps, self._batch = facts["outer_steps"], facts["batch"]
         self.restored = Restored(self._steps, self._batch)
-        self.model._initial_epoch = facts["epoch"]
+        begin_at_epoch(self.model, facts["epoch"])
         if self._batch:
             self._metric_values = arrays[len(state) : len(state) + len(metrics)]
             self.model.before_adaptation.used = facts["measured_before_adaptation"]
@@ -165,12 +166,12 @@ class BackupAndRestore(keras.callbacks.BackupAndRestore):
     def _check_epoch(self, path, arrays, facts):
         """Raise a ValueError if the weights are not those of the epoch."""
         optimizer = self.model.optimizer
-        counted = getattr(optimizer, "inner_optimizer", optimizer)._iterations
+        counted = counted_steps(getattr(optimizer, "inner_optimizer", optimizer))
         place = next(i for i, v in enumerate(_state_variables(self.model)) if v is counted)
         taken = facts["iterations"] - facts["iterations_before"]
         expected = facts["outer_steps"] * self.model.optimizer_steps
         # A loss scale leaves steps out, `gradient_accumulation_steps` counts several as one.
-        exact = counted is optimizer._iterations and not optimizer.gradient_accumulation_steps
+        exact = counted is counted_steps(optimizer) and not optimizer.gradient_accumulation_steps
         agree = taken <= expected and (not exact or taken == expected)
         if not agree or (exact and int(arrays[place]) != facts["iterations"]):
             raise ValueError(

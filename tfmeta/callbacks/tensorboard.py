@@ -5,6 +5,7 @@ import importlib
 import keras
 import tensorflow as tf
 
+from tfmeta.backend.private_keras import train_writer
 from tfmeta.callbacks.watch import Watch, configuration
 from tfmeta.evaluation.pictures.images import as_picture, holds_pictures
 from tfmeta.hints import Path
@@ -73,7 +74,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
         super().on_train_begin(logs)
         episode = self._watch.episode
         self._draws = episode is not None and holds_pictures(episode)
-        with self._train_writer.as_default():
+        with train_writer(self).as_default():
             tf.summary.text("configuration", configuration(self.model), step=0)
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -88,7 +89,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
     def on_epoch_end(self, epoch, logs=None):
         super().on_epoch_end(epoch, logs)
         numbers = self._watch.epoch_end(epoch)
-        with self._train_writer.as_default():
+        with train_writer(self).as_default():
             for name, value in numbers.items():
                 tf.summary.scalar(name, value, step=epoch)
             if self._draws and self._watch.outputs is not None and epoch % self._watch.every == 0:

@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from tfmeta.backend import private
+from tfmeta.backend.private_keras import writes_hdf5
 from tfmeta.backend.solve import elementary_operations
 from tfmeta.engine import building
 from tfmeta.engine.export.files import missing_operations
@@ -87,7 +87,7 @@ class AdaptedModel(keras.Model):
             ) from error
 
     def get_config(self):
-        if private.writes_hdf5():
+        if writes_hdf5():
             raise no_hdf5(self)
         return {
             "name": self.name,
@@ -135,7 +135,7 @@ class AdaptedNetwork(keras.Model):
         return self.network(x, training=training)
 
     def get_config(self):
-        if private.writes_hdf5():
+        if writes_hdf5():
             raise no_hdf5(self)
         return {"name": self.name, "network": keras.saving.serialize_keras_object(self.network)}
 

@@ -5,6 +5,7 @@ import contextlib
 import keras
 import tensorflow as tf
 
+from tfmeta.backend.private_keras import layers_in
 from tfmeta.engine import losses
 from tfmeta.engine.inputs import map_nest
 from tfmeta.types import Episode, Examples
@@ -82,7 +83,7 @@ class _Pass(keras.layers.Layer):
 
 def unbuilt_layers(learner):
     """The layers, at any depth, whose weights are not made yet."""
-    return [x for x in learner._flatten_layers(include_self=False) if not x.built]
+    return [x for x in layers_in(learner) if not x.built]
 
 
 def _symbolic(part):

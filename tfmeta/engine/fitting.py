@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from tfmeta.backend import many_steps
+from tfmeta.backend.private_keras import is_inside_fit, layers_of
 from tfmeta.backend.task_layers import kernel_layers
 from tfmeta.engine import kept, losses, phases, resume, workers
 from tfmeta.engine.checks import doubts, episode_checks, finite, labels
@@ -44,7 +45,7 @@ def compile(learner, keras_compile, optimizer, loss, metrics, kwargs):
 
 
 def _suits_xla(learner, run_eagerly):
-    layers = learner._flatten_layers()  # the learner itself among them
+    layers = layers_of(learner)  # the learner itself among them
     return (
         not (run_eagerly or tf.config.functions_run_eagerly())
         and learner.supports_masks
@@ -97,7 +98,7 @@ def fit(learner, keras_fit, x, y, steps_per_epoch, kwargs):
 def evaluate(learner, keras_evaluate, x, y, steps, kwargs):
     """`MetaModel.evaluate`."""
     episode_checks.check_no_targets(y, "evaluate")
-    if not kwargs.get("_use_cached_eval_dataset"):  # inside `fit`, which has checked
+    if not is_inside_fit(kwargs):  # which has checked
         checks.check_keras_arguments("evaluate", kwargs)
         _check(learner, x, steps, "evaluate", "steps")
         x = workers.distributed(learner, x) if workers.several(learner) else x

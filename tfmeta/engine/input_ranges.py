@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfmeta.backend.network_facts import is_container, layers_in_order
+from tfmeta.backend.private_keras import layers_of
 from tfmeta.inputs import scale_images
 
 _OF_IDS = (
@@ -104,7 +105,7 @@ def _looks_like_bytes(learner, x):
     network = learner.inner_network()
     return not isinstance(_first_layer(network), _OF_RANGES) and not any(
         isinstance(x, keras.layers.Rescaling | keras.layers.Normalization)
-        for x in network._flatten_layers()
+        for x in layers_of(network)
     )
 
 
@@ -140,7 +141,7 @@ def _takes_ids(network, tensor):
         return True
     if tensor is None or len(network.inputs) == 1:
         return isinstance(_first_layer(network), _OF_IDS)
-    layers = [x for x in network._flatten_layers() if isinstance(x, _OF_IDS)]
+    layers = [x for x in layers_of(network) if isinstance(x, _OF_IDS)]
     return any(_is_input_of(tensor, layer) for layer in layers)
 
 

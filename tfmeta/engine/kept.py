@@ -10,6 +10,8 @@ import threading
 import keras
 import tensorflow as tf
 
+from tfmeta.backend.private_keras import layers_of, variables_of_its_own
+
 _MOST = 32  # of one learner: a score that is a new lambda at each call must not fill the memory
 _LOOPS = {"history", "stop_training", "stop_evaluating", "stop_predicting"}  # of Keras's loops
 
@@ -67,8 +69,8 @@ def _of_every_model():
 
 def _facts(learner):
     """What a trace depends on and may change behind the learner's back, a flat list."""
-    layers = getattr(learner, "_flatten_layers", list)()
-    return [x for layer in layers for x in (layer, layer.trainable, *layer._trainable_variables)]
+    layers = layers_of(learner)
+    return [x for layer in layers for x in (layer, layer.trainable, *variables_of_its_own(layer))]
 
 
 def _same(old, new):

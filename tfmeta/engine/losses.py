@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from tfmeta.backend.private_keras import loss_arguments, mask_of
+
 
 class FunctionLoss(keras.losses.Loss):
     """A Keras loss from a plain function `(y_true, y_pred) -> values`."""
@@ -35,12 +37,12 @@ def is_sparse(loss):
 
 def ignored_class(loss):
     """The label whose rows a sparse cross-entropy leaves out (`ignore_class`), or None."""
-    return getattr(loss, "_fn_kwargs", {}).get("ignore_class") if is_sparse(loss) else None
+    return loss_arguments(loss).get("ignore_class") if is_sparse(loss) else None
 
 
 def takes_logits(loss):
     """True for a loss that was made with from_logits=True."""
-    return bool(getattr(loss, "_fn_kwargs", {}).get("from_logits", False))
+    return bool(loss_arguments(loss).get("from_logits", False))
 
 
 def expects_probabilities(loss):
@@ -91,7 +93,7 @@ def task_loss(loss, examples, outputs):
     Raises:
         ValueError: the loss does not give one value a row.
     """
-    y, seen = examples.y, _keras_mask(outputs)
+    y, seen = examples.y, mask_of(outputs)
     if outputs.dtype in (tf.float16, tf.bfloat16):  # as Keras does: half precision is for layers
         outputs = tf.cast(outputs, tf.float32)
     if outputs.dtype.is_floating and y.dtype.is_floating:
@@ -106,7 +108,7 @@ def task_loss(loss, examples, outputs):
             "mean over the last axis only, so that padded rows can be left out."
         )
     weights = _with_rank(tf.cast(examples.mask, values.dtype), values.shape.rank)
-    for counted in (seen, _keras_mask(values)):
+    for counted in (seen, mask_of(values)):
         if counted is not None:
             weights *= _with_rank(tf.cast(counted, values.dtype), values.shape.rank)
     if values.shape.rank > 1:
@@ -125,11 +127,6 @@ def one_output(outputs):
             "learner a network with one output."
         )
     return outputs
-
-
-def _keras_mask(values):
-    """What a layer or a loss of Keras says that counts of a tensor: bool, or None for all."""
-    return getattr(values, "_keras_mask", None)
 
 
 def _with_rank(values, rank):

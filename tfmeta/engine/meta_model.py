@@ -180,7 +180,7 @@ class MetaModel(SavedInKeras, keras.Model, metaclass=saving.ReadyAfterInit):
         inputs = building.network_inputs(input_shape, self.input_dtype)
         if self.network is not None:
             building.build_network(self.network, inputs)
-        elif type(self).call is not MetaModel.call or not self._layers:
+        elif type(self).call is not MetaModel.call or not self.layers:
             self.compute_output_spec(inputs)
 
     @property

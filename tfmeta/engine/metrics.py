@@ -8,6 +8,7 @@ import warnings
 import keras
 import tensorflow as tf
 
+from tfmeta.backend.private_keras import compiled_metrics
 from tfmeta.engine import losses
 
 _scale = contextvars.ContextVar("scale", default=())
@@ -42,13 +43,14 @@ def merge_tasks(nest):
 
 def are_built(model):
     """True if no variables of a model's compiled metrics are left to make."""
-    return model._compile_metrics is None or model._compile_metrics.built
+    metrics = compiled_metrics(model)
+    return metrics is None or metrics.built
 
 
 def build_metrics(model, y, outputs):
     """Make the variables of a model's compiled metrics, for targets and outputs like these."""
     if not are_built(model):
-        model._compile_metrics.build(y, outputs)
+        compiled_metrics(model).build(y, outputs)
 
 
 def check_metrics(metrics):

@@ -2,7 +2,7 @@
 
 import keras
 
-from tfmeta.backend import private
+from tfmeta.backend.private_keras import writes_hdf5
 from tfmeta.engine import building, saving
 from tfmeta.engine.export import files
 from tfmeta.hints import Path
@@ -48,7 +48,7 @@ class SavedInKeras:
         files.export(self, filepath, format, like)
 
     def get_config(self):
-        if private.writes_hdf5():
+        if writes_hdf5():
             raise no_hdf5(self)
         self.build_on_network()  # or the file would not have the weights that it names
         return saving.learner_config(self, self._recorded_arguments())

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tfmeta.backend.batching import batching_mode
 from tfmeta.backend.map_tasks import map_tasks, number_of_tasks
+from tfmeta.backend.private_keras import layers_of
 from tfmeta.backend.task_layers import adopted, kernel_layers, recurrent_layers, task_mode
 from tfmeta.backend.workers import place
 from tfmeta.engine.checks import labels
@@ -136,7 +137,7 @@ def task_layers(learner):
     """Keras's layers made right and fast for the inside of a compiled step."""
     in_xla = compiles_in_xla(learner)
     # XLA fuses by itself.
-    fuses = kernel_layers(learner._flatten_layers()) and not in_xla and not tf.executing_eagerly()
+    fuses = kernel_layers(layers_of(learner)) and not in_xla and not tf.executing_eagerly()
     with adopted(learner.inner_network()), task_mode(in_xla=in_xla, fused=bool(fuses)):
         yield
 
@@ -151,7 +152,7 @@ def mode_for(learner, elements):
     in_xla = compiles_in_xla(learner)
     if in_xla and not learner.vectorizes_in_xla:
         return "loop"
-    layers = list(learner._flatten_layers())
+    layers = layers_of(learner)
     if recurrent_layers(layers):  # no gradient of them in one kernel
         return "loop"
     return batching_mode(learner.own_layers(), layers, learner.task_batching, elements, in_xla)
@@ -164,9 +165,7 @@ def compiles_in_xla(learner):
 
 def computes_in_float16(learner):
     """True if a layer of the network computes in float16, whose gradients need a scale."""
-    return any(
-        layer.compute_dtype == "float16" for layer in learner.inner_network()._flatten_layers()
-    )
+    return any(layer.compute_dtype == "float16" for layer in layers_of(learner.inner_network()))
 
 
 def with_seeds(learner, episodes):

@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from tfmeta.backend.private_keras import summed_over_replicas
 from tfmeta.inner.rule import Rule
 
 
@@ -62,9 +63,8 @@ class RuleOptimizer(keras.optimizers.Optimizer):
         slots = [tf.convert_to_tensor(s) for s in self._slots]
         slots = tf.nest.pack_sequence_as(self._structure, slots)
         step = tf.cast(self.iterations, tf.int32)
-        # Keras's own sums them over replicas here, too.
-        pairs = self._all_reduce_sum_gradients(zip(grads, trainable_variables, strict=True))
-        gradients = [tf.convert_to_tensor(g) for g, _ in pairs]
+        gradients = summed_over_replicas(self, grads, trainable_variables)
+        gradients = [tf.convert_to_tensor(g) for g in gradients]
         new, slots = self.rule.update(gradients, weights, slots, step)
         for variable, old, value in zip(trainable_variables, weights, new, strict=True):
             variable.assign(old + tf.cast(learning_rate, old.dtype) * (value - old))

@@ -8,6 +8,8 @@ import pathlib
 import keras
 import numpy as np
 
+from tfmeta.backend.private_keras import loss_arguments
+
 FILE = "tfmeta.json"
 ADVICE = (
     "Nothing was changed. Give the tuner another directory or project_name, or overwrite=True to "
@@ -103,8 +105,7 @@ def _described(thing):
     # A layer's arguments hold automatic names, of which each process has others.
     if hasattr(thing, "get_config") and not isinstance(thing, (type, keras.Layer)):
         with contextlib.suppress(NotImplementedError, OSError):  # of a function without source
-            # Keras's Huber loss leaves its delta out of its config.
-            config = thing.get_config() | getattr(thing, "_fn_kwargs", {})
+            config = thing.get_config() | loss_arguments(thing)
             return {"class": type(thing).__name__} | _without_names(config)
     return getattr(thing, "__name__", type(thing).__name__)
 

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer, check_number
+from tfmeta.backend.private_keras import layers_of
 from tfmeta.engine.checks import learner_checks
 from tfmeta.engine.saving import default_argument
 from tfmeta.hints import Nest
@@ -122,7 +123,7 @@ class CNAPs(EmbeddingLearner):
         """The normalisation layers that are scaled and shifted, a list."""
         layers = {
             layer.name: layer
-            for layer in self.network._flatten_layers()
+            for layer in layers_of(self.network)
             if all(getattr(layer, name, None) is not None for name in ("gamma", "beta"))
         }
         names = list(layers) if self.film_layers is None else self.film_layers

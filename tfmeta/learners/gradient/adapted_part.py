@@ -1,6 +1,7 @@
 """What the inner loop changes: a value that a gradient learner names, `adapted_part`."""
 
 from tfmeta.backend.network_facts import held_weights, layers_with_weights
+from tfmeta.backend.private_keras import layers_in
 
 
 class AllWeights:
@@ -82,7 +83,7 @@ class SomeLayers(AllWeights):
     def _named(self, network, positions):
         layers = [
             layer
-            for layer in network._flatten_layers(include_self=False)
+            for layer in layers_in(network)
             if any(id(v) in positions for v in layer.trainable_variables)
         ]
         names = [layer.name for layer in layers]

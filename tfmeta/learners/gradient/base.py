@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tfmeta.arguments import check_flag, check_integer, check_number
 from tfmeta.backend.network_facts import can_be_cloned, ends_linear, has_batch_norm
+from tfmeta.backend.private_keras import layers_of
 from tfmeta.engine import building, losses, saving
 from tfmeta.engine.adapted_model import AdaptedNetwork
 from tfmeta.engine.checks import episode_checks, labels
@@ -178,7 +179,7 @@ class GradientLearner(MetaModel):
     def own_layers(self):
         weights = self.network_weights()
         adapted = {id(weights[i]) for i in self.adapted_part.own_positions(self)}
-        layers = self.inner_network()._flatten_layers()
+        layers = layers_of(self.inner_network())
         return [x for x in layers if any(id(v) in adapted for v in x.trainable_variables)]
 
     def adapted_constraints(self):

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tfmeta.arguments import check_number
 from tfmeta.backend.map_tasks import map_tasks
+from tfmeta.backend.private_keras import layers_of
 from tfmeta.backend.task_layers import kernel_layers
 from tfmeta.engine import losses
 from tfmeta.engine.adapted_model import AdaptedModel
@@ -75,7 +76,7 @@ class ParticleLearner(GradientLearner):
     def _runs_at_once(self):
         """True if all particles are one kernel: that is traced and converted once, not K times."""
         network = self.inner_network()
-        plain = not (network.non_trainable_variables or kernel_layers(network._flatten_layers()))
+        plain = not (network.non_trainable_variables or kernel_layers(layers_of(network)))
         return plain and not tf.executing_eagerly()
 
     def inner_loss(self, examples, outputs, weights, step):

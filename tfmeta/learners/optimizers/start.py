@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from tfmeta.backend.private_keras import layers_of, variables_of_its_own
 from tfmeta.learners.gradient.adapted_part import AllWeights
 
 
@@ -28,8 +29,8 @@ class DrawnWeights(AllWeights):
 def initializers(network):
     """id of a variable -> the Keras initializer that its layer has for it."""
     found = {}
-    for layer in network._flatten_layers():
-        for variable in layer._trainable_variables:
+    for layer in layers_of(network):
+        for variable in variables_of_its_own(layer):
             for stem in (variable.name, variable.name.removesuffix("_kernel")):
                 initializer = getattr(layer, f"{stem}_initializer", None)
                 if isinstance(initializer, keras.initializers.Initializer):

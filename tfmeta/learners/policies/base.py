@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer, check_number
+from tfmeta.backend.private_keras import loss_tracker
 from tfmeta.engine.checks.finite import MARK
 from tfmeta.engine.meta_model import MetaModel
 from tfmeta.environments import Environment
@@ -184,7 +185,7 @@ class PolicyLearner(MetaModel):
         return self.distribution.entropy(choices, self.log_scale)
 
     def _logs(self, lived, objective, entropy):
-        self._loss_tracker.update_state(objective)
+        loss_tracker(self).update_state(objective)
         self.return_tracker.update_state(tf.reduce_sum(lived.rewards, axis=0))
         self.entropy_tracker.update_state(entropy)
         return self.get_metrics_result()

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from tfmeta.arguments import check_flag, check_integer, check_number
+from tfmeta.backend.private_keras import layers_of, loss_tracker
 from tfmeta.environments import Discrete, Environment
 from tfmeta.hints import Nest
 from tfmeta.inner import SGD, call_network, gradient_steps
@@ -121,7 +122,7 @@ class GradientPolicy(PolicyLearner):
         }
 
     def own_layers(self):
-        return [x for x in self.network._flatten_layers() if x.trainable_variables]
+        return [x for x in layers_of(self.network) if x.trainable_variables]
 
     def steps_of(self, training):
         """The number of inner steps, in training and outside."""
@@ -304,7 +305,7 @@ class GradientPolicy(PolicyLearner):
 
     def _note(self, lived, query, loss, kl):
         before, after = lived
-        self._loss_tracker.update_state(loss)
+        loss_tracker(self).update_state(loss)
         self.kl_tracker.update_state(kl)
         self.before_tracker.update_state(tf.reduce_sum(before.rewards, axis=0))
         self.return_tracker.update_state(tf.reduce_sum(after.rewards, axis=0))
