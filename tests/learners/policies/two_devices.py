@@ -12,7 +12,7 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 
 from tfmeta.environments import cartpole, grid_navigation, point_navigation
-from tfmeta.learners import RL2, MAMLPPO, MAMLTRPO, ProMP, SNAILPolicy, VariBAD
+from tfmeta.learners import MAMLPPO, MAMLTRPO, RL2, ProMP, SNAILPolicy, VariBAD
 
 # Poles fall sooner or later: the replicas have not as many steps.
 POLE = cartpole(horizon=20)
