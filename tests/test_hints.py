@@ -56,6 +56,17 @@ def test_methods_that_users_call_or_write_have_hints(cls, names):
         assert not missing(getattr(cls, name), returns), f"{cls.__name__}.{name}"
 
 
+OF_LEARNERS = ("adapt", "predict_query", "predict_distribution", "fit", "evaluate")
+
+
+@pytest.mark.parametrize("name", tfmeta.learners.__all__)
+def test_what_users_call_of_each_learner_has_hints(name):
+    for method in OF_LEARNERS:
+        function = getattr(getattr(tfmeta.learners, name), method, None)
+        found = [] if function is None else missing(function, returns=True)
+        assert not found, f"{name}.{method}"
+
+
 def test_families_say_what_their_parameters_take():
     assert not missing(tfmeta.episodes.sinusoid.parameters, returns=True)
 

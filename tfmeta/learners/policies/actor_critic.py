@@ -8,8 +8,10 @@ import tensorflow as tf
 from tfmeta.arguments import check_number
 from tfmeta.engine.task import mean_over_replicas
 from tfmeta.environments import Discrete, rollout
+from tfmeta.hints import Nest
 from tfmeta.learners.policies.base import PolicyLearner, flat_rows
 from tfmeta.ops.returns import advantages, discounted_returns
+from tfmeta.types import Examples
 
 
 class Lived(NamedTuple):
@@ -143,7 +145,7 @@ class ActorCritic(PolicyLearner):
         told = [self.teller(features)] if self.reward_weight else []
         return self.actor(features), self.critic(features)[..., 0], told
 
-    def adapt(self, support, training=False):
+    def adapt(self, support: Examples, training: bool = False) -> Nest:
         """Live through the episodes of a task.
 
         Args:
@@ -159,7 +161,7 @@ class ActorCritic(PolicyLearner):
         ended = tf.ones_like(trajectories.rewards[-1])
         return Lived(state, trajectories.actions[-1], trajectories.rewards[-1], ended)
 
-    def predict_query(self, adapted, x, training=False):
+    def predict_query(self, adapted: Nest, x: Nest, training: bool = False) -> Nest:
         """What the policy would choose next, in the state of the first row of the support set.
 
         Args:
