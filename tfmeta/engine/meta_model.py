@@ -6,22 +6,22 @@ import keras
 import tensorflow as tf
 
 from tfmeta.backend.batching import MODES
-from tfmeta.engine import building, fitting, losses, outer_loop, saving
+from tfmeta.engine import building, fitting, losses, outer_loop, saved_in_keras, saving
 from tfmeta.engine import task as tasks
 from tfmeta.engine.adapted_model import AdaptedModel
 from tfmeta.engine.checks import episode_checks, labels
 from tfmeta.engine.checks import learner_checks as checks
+from tfmeta.engine.export import files
 from tfmeta.engine.input_ranges import scaled
 from tfmeta.engine.inputs import check_labels
 from tfmeta.engine.outer_gradient import ThroughAdaptation
 from tfmeta.engine.purity import pure
-from tfmeta.engine.saved_in_keras import SavedInKeras
-from tfmeta.hints import Nest
+from tfmeta.hints import Nest, Path
 from tfmeta.types import Episode, Examples
 
 
 @keras.saving.register_keras_serializable("tfmeta")
-class MetaModel(SavedInKeras, keras.Model, metaclass=saving.ReadyAfterInit):
+class MetaModel(keras.Model, metaclass=saving.ReadyAfterInit):
     """A Keras model that learns, over many tasks, how to learn a new one from a few examples.
 
     Every method is *adapt, then predict*:
@@ -324,7 +324,56 @@ class MetaModel(SavedInKeras, keras.Model, metaclass=saving.ReadyAfterInit):
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         """Nothing: it would take the mean of a meta-batch over devices, which fails on several."""
 
-    # Arguments; what files keep of them is in `SavedInKeras`.
+    # Files.
+
+    def save(self, filepath, *args, **kwargs):
+        """As `keras.Model.save`, to a `.keras` file."""
+        saved_in_keras.check_path(self, filepath)
+        return super().save(filepath, *args, **kwargs)
+
+    def export(
+        self, filepath: Path, format: str = "tf_saved_model", *,
+        like: Examples | Episode | None = None,
+    ) -> None:  # fmt: skip
+        """Write the learner for programs that learn new tasks without tfmeta.
+
+        There are two signatures, for any number of rows: `adapt`, from `x`, `y` and, where the
+        learner leaves padding out, `mask` to tensors whose names begin with "adapted", and
+        `predict_query`, from these and `x` to `outputs`. What is there already is replaced when
+        the new one is whole.
+
+        Args:
+            filepath: a folder, or a `.tflite` file.
+            format: "tf_saved_model", for TensorFlow and TensorFlow Serving, with a note of shapes,
+                preprocessing and versions in `assets/tfmeta.json`; or "litert", for LiteRT, of
+                its own operations alone, which no learner of gradient steps does with.
+            like: `Examples`, a support set like those to come, or an `Episode` of one task. None
+                for rows as the learner saw them last; it is wanted where nothing says what
+                targets look like, and for pictures of uint8, which the graph then scales.
+
+        Raises:
+            ValueError: the learner is not built, LiteRT lacks an operation, nothing says what
+                targets look like, or something else than an export is at `filepath`.
+        """
+        files.export(self, filepath, format, like)
+
+    def get_config(self):
+        return saved_in_keras.config(self)
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**saving.constructor_arguments(config))
+
+    def get_build_config(self):
+        return saved_in_keras.build_config(self, super().get_build_config)
+
+    def build_from_config(self, config):
+        saved_in_keras.build_from_config(self, super().build_from_config, config)
+
+    def compile_from_config(self, config):
+        saved_in_keras.compile_from_config(self, config)
+
+    # Arguments.
 
     def __setattr__(self, name, value):
         saving.set_attribute(self, super().__setattr__, name, value)
