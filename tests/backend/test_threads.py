@@ -159,6 +159,8 @@ def test_a_learners_own_network_is_a_plain_model_outside_of_tasks():
 
 
 PROCESS = """
+import tempfile, threading
+from concurrent.futures import ThreadPoolExecutor
 import keras, numpy as np, tensorflow as tf
 random = np.random.default_rng(0)
 x, k = (tf.constant(random.normal(size=s), tf.float32) for s in ((2, 3, 6, 6, 2), (2, 3, 3, 2, 4)))
@@ -182,13 +184,31 @@ def things():
 import tasks, tfmeta
 from conformance.catalogue import small_convolutional
 assert mapped()[1] == ops
-for batching in ("vectorize", "loop"):
-    learner = tfmeta.learners.MAML(small_convolutional(), task_batching=batching)
-    learner.compile("sgd", tasks.CROSSENTROPY)
+
+def momenta(learner):
+    return [layer.momentum for layer in learner.network.layers if hasattr(layer, "momentum")]
+
+def run(learner):
+    start.wait()
     learner.fit(tasks.dataset(tasks.images(size=4), 2), verbose=0)
     learner.adapted_model(tasks.one(tasks.images(size=4).support))
-    normalization = [layer for layer in learner.network.layers if hasattr(layer, "momentum")]
-    assert [layer.momentum for layer in normalization] == [0.5]
+    learner.save(f"{folder}/{learner.name}.keras")
+
+learners = []
+for batching in ("vectorize", "loop"):
+    learner = tfmeta.learners.MAML(
+        small_convolutional(), task_batching=batching, name=batching, transductive=True
+    )
+    learner.compile("sgd", tasks.CROSSENTROPY)
+    learners.append(learner)
+start = threading.Barrier(2)
+with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as pool:
+    for future in [pool.submit(run, learner) for learner in learners]:
+        future.result()  # raises what the thread has raised
+    files = [keras.models.load_model(f"{folder}/{learner.name}.keras") for learner in learners]
+for learner in (*learners, *files):
+    assert momenta(learner) == [0.5]
+    assert not any("call" in vars(layer) for layer in learner.network.layers)
 after, after_ops = mapped()
 np.testing.assert_array_equal(after, values)
 assert after_ops == ops, set(after_ops) ^ set(ops)
