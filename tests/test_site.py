@@ -25,6 +25,7 @@ def test_the_site_builds_without_a_warning_or_a_broken_link(tmp_path):
     assert done.returncode == 0, done.stderr[-4000:]
     learners = (tmp_path / "api" / "learners.html").read_text(encoding="utf-8")
     assert 'id="tfmeta.learners.MAML"' in learners
+    assert "Source code in" in learners
     episodes = (tmp_path / "api" / "episodes.html").read_text(encoding="utf-8")
     assert 'id="tfmeta.episodes.sequence.sequence"' in episodes  # the function, and not
     assert 'id="tfmeta.episodes.sequence.first_and_last"' not in episodes  # what its file has

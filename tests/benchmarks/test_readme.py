@@ -1,5 +1,7 @@
 """The tables of benchmarks/README.md say what the figures in benchmarks/results/ say."""
 
+import re
+
 import pytest
 
 from benchmarks import write_readme
@@ -21,6 +23,14 @@ def test_nothing_is_left_to_write():
 def test_every_file_of_figures_is_named_in_the_page():
     for path in (write_readme.FOLDER / "results").iterdir():
         assert f"results/{path.name}" in PAGE
+
+
+def test_the_page_of_choices_has_figures_of_this_page():
+    choices = (write_readme.FOLDER.parent / "docs" / "choose.md").read_text()
+    figures = re.findall(r"\d+\.\d+", re.sub(r"\(\.\./[^)]*\)", "", choices))
+    assert len(figures) > 30
+    missing = [f for f in figures if not re.search(rf"(?<![\d.]){re.escape(f)}(?!\d)", PAGE)]
+    assert not missing, "docs/choose.md has figures that no table has any more"
 
 
 def test_every_case_and_every_method_has_its_place():
