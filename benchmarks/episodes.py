@@ -130,13 +130,31 @@ def report(name, found, ratios):
         print(f"  ratio, {case}: {ratio:.2f}", flush=True)
 
 
-def main():
+def options_of_the_command():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data-dir", help="folder of Omniglot; synthetic data without it")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--output", type=pathlib.Path, default=RESULTS)
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def suites_of(dataset):
+    """What is compared: name -> (cases, episodes in a meta-batch)."""
+    suites = {
+        f"queries={queries}": (classification_cases(dataset, queries), META_BATCH_SIZE)
+        for queries in (15, 5)
+    }
+    curves = episodes.sinusoid(seed=SEED)
+    cases = {
+        "tfmeta_python": functools.partial(python_rate, curves),
+        "tfmeta_graph": functools.partial(graph_rate, curves),
+    }
+    return suites | {"sinusoid, 25 tasks": (cases, 25)}
+
+
+def main():
+    options = options_of_the_command()
     dataset = load(options.data_dir)
     result = {
         "data": repr(dataset) if options.data_dir else f"synthetic, {dataset!r}",
@@ -153,19 +171,7 @@ def main():
         "episodes_per_second": {},
         "ratios": {},
     }
-    suites = {
-        f"queries={queries}": (classification_cases(dataset, queries), META_BATCH_SIZE)
-        for queries in (15, 5)
-    }
-    curves = episodes.sinusoid(seed=SEED)
-    suites["sinusoid, 25 tasks"] = (
-        {
-            "tfmeta_python": functools.partial(python_rate, curves),
-            "tfmeta_graph": functools.partial(graph_rate, curves),
-        },
-        25,
-    )
-    for name, (cases, each) in suites.items():
+    for name, (cases, each) in suites_of(dataset).items():
         found = measure(cases, options.repeats, options.seconds, each)
         ratios = {
             f"{ours} / {theirs}": found[ours]["median"] / found[theirs]["median"]

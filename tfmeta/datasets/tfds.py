@@ -1,6 +1,7 @@
 """Data sets of tensorflow-datasets as a `ClassDataset`."""
 
 import difflib
+import functools
 import os
 import re
 from typing import Any
@@ -60,26 +61,17 @@ def from_tfds(
     features, count = info.features, int(examples.cardinality())
     image_feature = _feature(features, image_key, "image_key", name)
     label_feature = _feature(features, label_key, "label_key", name)
-    if image_size is None and None in image_feature.shape:
-        raise ValueError(
-            f"Expected image_size for {name!r}, whose images have shape {image_feature.shape}. "
-            "Received: image_size=None. Pass image_size=(height, width)."
-        )
+    _check_images(name, image_feature.shape, image_size)
+    if count == 0:
+        raise ValueError(f"Expected at least one example. Received: none in split {split!r}.")
 
     def plain(example):
         return _image(example[image_key], image_size, channels), example[label_key]
 
-    def produce(start):
-        batches = examples.skip(start).map(plain, num_parallel_calls=tf.data.AUTOTUNE)
-        for images, labels in batches.batch(_BATCH).prefetch(2).as_numpy_iterator():
-            start += len(images)
-            yield start, images, checked_labels(labels)
-
     def named(distinct):
         return _names(distinct, label_feature)
 
-    if count == 0:
-        raise ValueError(f"Expected at least one example. Received: none in split {split!r}.")
+    produce = functools.partial(_batches, examples, plain)
     if cache is None:
         x, labels = _read_all(produce, count)
         return from_arrays(x, labels, named(np.unique(labels)))
@@ -95,6 +87,23 @@ def from_tfds(
     }
     source = f"{name!r} of tfds, split {split!r}"
     return cached(os.fspath(cache), identity, source, count, produce, {}, named)[0]
+
+
+def _check_images(name, shape, image_size):
+    """A ValueError if images are of no fixed shape and are not made so."""
+    if image_size is None and None in shape:
+        raise ValueError(
+            f"Expected image_size for {name!r}, whose images have shape {shape}. "
+            "Received: image_size=None. Pass image_size=(height, width)."
+        )
+
+
+def _batches(examples, plain, start):
+    """From example `start` on: how many there were, and arrays of images and labels."""
+    batches = examples.skip(start).map(plain, num_parallel_calls=tf.data.AUTOTUNE)
+    for images, labels in batches.batch(_BATCH).prefetch(2).as_numpy_iterator():
+        start += len(images)
+        yield start, images, checked_labels(labels)
 
 
 def _read_all(produce, count):

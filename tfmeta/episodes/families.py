@@ -213,6 +213,18 @@ def _episodes_of(value, draws, draw_parameters, draw_inputs, with_ranges):
 
         return stream(sample, **numbering)
 
+    same = ("__module__", "__name__", "__qualname__", "__doc__")
+    functools.update_wrapper(episodes, value, assigned=same)
+    del episodes.__wrapped__  # its arguments are others
+    episodes.parameters = _parameters_of(draws, draw_parameters, with_ranges)
+    episodes.value, episodes.inputs = outputs, draw_inputs
+    episodes.draws, episodes.from_bits = draws, draw_parameters
+    return episodes
+
+
+def _parameters_of(draws, draw_parameters, with_ranges):
+    """The method `parameters` of the function that a family is."""
+
     def parameters(
         numbers: Nest, seed: int = 0, **ranges: tuple[float, float] | str
     ) -> dict[str, Any]:
@@ -231,12 +243,7 @@ def _episodes_of(value, draws, draw_parameters, draw_inputs, with_ranges):
         numbers = tf.convert_to_tensor(numbers, tf.int64)
         return draw_parameters(rng.random_bits(check_integer("seed", seed), numbers, draws))
 
-    same = ("__module__", "__name__", "__qualname__", "__doc__")
-    functools.update_wrapper(episodes, value, assigned=same)
-    del episodes.__wrapped__  # its arguments are others
-    episodes.parameters, episodes.value, episodes.inputs = parameters, outputs, draw_inputs
-    episodes.draws, episodes.from_bits = draws, draw_parameters
-    return episodes
+    return parameters
 
 
 class _Distribution:

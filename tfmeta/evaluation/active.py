@@ -1,5 +1,7 @@
 """Active learning: which point to label next."""
 
+import functools
+
 import numpy as np
 import tensorflow as tf
 
@@ -46,26 +48,9 @@ def active_curve(
     _check_learner(learner)
     learner.prepare(episodes)
 
-    def task(element):
-        episode, labelled = element
-        support, query = episode
-        adapted = learner.adapt(support._replace(mask=support.mask * labelled))
-        outputs = learner.predict_query(adapted, query.x)
-        errors = tf.reduce_mean((outputs - rows_of_targets(query.y, outputs.dtype)) ** 2, axis=-1)
-        _, scale = learner.predict_distribution(adapted, support.x)
-        variance = tf.reduce_sum(scale**2, axis=-1)
-        order = -tf.range(tf.size(labelled), dtype=tf.float32)
-        wanted = order if at_random else tf.cast(variance, tf.float32)
-        wanted = tf.where((labelled > 0) | (support.mask == 0), -np.inf, wanted)
-        chosen = tf.one_hot(tf.argmax(wanted), tf.size(labelled))
-        return tf.cast(mean_over_rows(errors, query.mask), tf.float64), labelled + chosen
-
     def make():
-        @tf.function(autograph=False)
-        def one_more(batch, labelled):
-            return learner.map_tasks(task, (batch, labelled))
-
-        return one_more
+        task = functools.partial(_label_one_more, learner, at_random)
+        return tf.function(lambda *pool: learner.map_tasks(task, pool), autograph=False)
 
     one_more = kept(learner, ("active_curve", at_random), make)
     scores, done = [], 0
@@ -87,6 +72,21 @@ def active_curve(
         f"Expected at least count={count} episodes. Received: a dataset that ends after {done}. "
         "Make the dataset with a larger count (None: endless), or lower count here."
     )
+
+
+def _label_one_more(learner, at_random, element):
+    """The query error of one task, and its pool's `labelled` `[S]` with one more label."""
+    (support, query), labelled = element
+    adapted = learner.adapt(support._replace(mask=support.mask * labelled))
+    outputs = learner.predict_query(adapted, query.x)
+    errors = tf.reduce_mean((outputs - rows_of_targets(query.y, outputs.dtype)) ** 2, axis=-1)
+    _, scale = learner.predict_distribution(adapted, support.x)
+    variance = tf.reduce_sum(scale**2, axis=-1)
+    order = -tf.range(tf.size(labelled), dtype=tf.float32)
+    wanted = order if at_random else tf.cast(variance, tf.float32)
+    wanted = tf.where((labelled > 0) | (support.mask == 0), -np.inf, wanted)
+    chosen = tf.one_hot(tf.argmax(wanted), tf.size(labelled))
+    return tf.cast(mean_over_rows(errors, query.mask), tf.float64), labelled + chosen
 
 
 def _check_learner(learner):

@@ -38,22 +38,41 @@ def evaluate_returns(
             `count`.
         FloatingPointError: a return is not finite.
     """
+    check_integer("count", count, 1)
+    _check(learner, episode)
+    learner.prepare(tasks)
+    by_episode = _returns_of(learner, tasks, count, inner_steps)
+    bad = ~np.isfinite(by_episode).all(axis=0)
+    if bad.any():
+        raise FloatingPointError(
+            f"Expected finite rewards of {learner.environment!r}. Received: a return of "
+            f"{by_episode[:, bad.argmax()].sum()} in task {bad.argmax()} of the dataset."
+        )
+    scores = by_episode.sum(axis=0) if episode is None else by_episode[episode]
+    return EvaluationReport(scores, "return")
+
+
+def _check(learner, episode):
+    """A ValueError unless the learner is a policy that lives through this episode of a task."""
     if not isinstance(learner, PolicyLearner):
         raise ValueError(
             "Expected a policy, such as tfmeta.learners.RL2. Received: "
             f"{type(learner).__name__}, which evaluate_episodes scores."
         )
-    horizon, episodes = learner.environment.horizon, learner.episodes
-    if episode is not None and check_integer("episode", episode, 0) >= episodes:
+    if episode is not None and check_integer("episode", episode, 0) >= learner.episodes:
         raise ValueError(
-            f"Expected episode < {episodes}, the episodes of a task. Received: episode={episode}."
+            f"Expected episode < {learner.episodes}, the episodes of a task. Received: "
+            f"episode={episode}."
         )
-    learner.prepare(tasks)
+
+
+def _returns_of(learner, tasks, count, inner_steps):
+    """What each episode of the first `count` tasks earned, `[episodes, count]`."""
 
     def returns(meta_batch):
         rewards = learner.trial(meta_batch, inner_steps=inner_steps).rewards
         rows = tf.shape(meta_batch.query.y)
-        shape = (episodes, horizon, rows[0], rows[1])
+        shape = (learner.episodes, learner.environment.horizon, rows[0], rows[1])
         return tf.reduce_mean(tf.reduce_sum(tf.reshape(rewards, shape), axis=1), axis=-1)
 
     key = "evaluate_returns", inner_steps
@@ -63,16 +82,6 @@ def evaluate_returns(
         with learner.environment.readable_errors():
             found.append(run(meta_batch).numpy())
         number += found[-1].shape[1]
-        if number >= check_integer("count", count, 1):
-            break
-    if number < count:
-        raise ValueError(f"Expected at least {count} tasks. Received: {number}. Lower count.")
-    by_episode = np.concatenate(found, axis=1)[:, :count]
-    bad = ~np.isfinite(by_episode).all(axis=0)
-    if bad.any():
-        raise FloatingPointError(
-            f"Expected finite rewards of {learner.environment!r}. Received: a return of "
-            f"{by_episode[:, bad.argmax()].sum()} in task {bad.argmax()} of the dataset."
-        )
-    scores = by_episode.sum(axis=0) if episode is None else by_episode[episode]
-    return EvaluationReport(scores, "return")
+        if number >= count:
+            return np.concatenate(found, axis=1)[:, :count]
+    raise ValueError(f"Expected at least {count} tasks. Received: {number}. Lower count.")

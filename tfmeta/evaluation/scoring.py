@@ -153,6 +153,11 @@ def score_all(learner, episodes, count, score, with_score, key, verbose):
     function = score.function
     key = *key, function if isinstance(function, Hashable) else id(function)
     score_batch, score = kept(learner, key, make)
+    return _first_scores(learner, score_batch, episodes, count, verbose), score.name
+
+
+def _first_scores(learner, score_batch, episodes, count, verbose):
+    """The scores of the first `count` episodes, `[count, ...]`, with a progress bar."""
     # Stateful: shown as it is. Of others Progbar takes the mean over its updates once more.
     bar = keras.utils.Progbar(
         count, verbose=verbose, unit_name="episode", stateful_metrics=["score"]
@@ -170,7 +175,7 @@ def score_all(learner, episodes, count, score, with_score, key, verbose):
         total += batch_scores.reshape(len(batch_scores), -1)[:, -1].sum()
         bar.update(done, [("score", total / done)])
         if done == count:
-            return np.concatenate(scores), score.name
+            return np.concatenate(scores)
     raise ValueError(
         f"Expected at least count={count} episodes. Received: a dataset that ends after {done}. "
         "Make the dataset with a larger count (None: endless), or lower count here."

@@ -62,9 +62,8 @@ def gradient_steps(
         loss, gradients, state = gradients_at(t, weights, state)
         if first_order:
             gradients = [tf.stop_gradient(g) for g in gradients]
-        more = {}
-        if rule.takes_loss:
-            more["loss"] = tf.stop_gradient(loss) if first_order else loss
+        of_rule = tf.stop_gradient(loss) if first_order else loss
+        more = {"loss": of_rule} if rule.takes_loss else {}
         weights, slots = rule.update(gradients, weights, slots, t, **more)
         return list(weights), slots, state, loss
 
@@ -80,10 +79,14 @@ def gradient_steps(
             # Nothing goes back through it: the outer tape must not even look.
             gradients_at = _of_constants(traced_once(gradients_at, *example))
     one = one if checkpoint is None or first_order else checkpoint(one)
+    return _one_by_one(one, weights, slots, state, steps, alike)
+
+
+def _one_by_one(step, weights, slots, state, steps, alike):
     path, states, losses = [weights], [state], []
     for t in range(steps):
         t = tf.constant(t) if alike else t
-        weights, slots, state, loss = one(t, path[-1], slots, states[-1])
+        weights, slots, state, loss = step(t, path[-1], slots, states[-1])
         path.append(weights)
         states.append(state)
         losses.append(loss)
