@@ -66,9 +66,10 @@ KINDS = {"ParticleLearner", "GradientPolicy", "ActorCritic", "MAMLPPO", "LatentN
 def test_a_learner_is_at_most_three_classes_from_keras(name):
     classes = [c.__name__ for c in inspect.getmro(getattr(tfmeta.learners, name))]
     if "MetaModel" in classes[1:]:
-        own, *bases, base = classes[: classes.index("MetaModel") + 1]
+        bases = classes[1 : classes.index("MetaModel")]
         assert classes[len(bases) + 2] == "Model"
-        assert len([c for c in bases if c not in KINDS]) <= 1 and len(bases) <= 3
+        assert len([c for c in bases if c not in KINDS]) <= 1
+        assert len(bases) <= 3
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))

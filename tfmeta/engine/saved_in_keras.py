@@ -2,7 +2,7 @@
 
 import keras
 
-from tfmeta.backend import private
+from tfmeta.backend.private_keras import writes_hdf5
 from tfmeta.engine import building, saving
 
 
@@ -14,7 +14,7 @@ def check_path(learner, filepath):
 
 def config(learner):
     """`MetaModel.get_config`."""
-    if private.writes_hdf5():
+    if writes_hdf5():
         raise no_hdf5(learner)
     learner.build_on_network()  # or the file would not have the weights that it names
     return saving.learner_config(learner, learner._recorded_arguments())
