@@ -15,7 +15,7 @@ from tfmeta import (
     tuning,
 )
 from tfmeta.engine.meta_model import MetaModel
-from tfmeta.engine.task import TaskResult
+from tfmeta.engine.task import StateUpdate, TaskResult
 from tfmeta.types import ClassDataset, Episode, Examples
 from tfmeta.version import __version__
 
@@ -24,6 +24,7 @@ __all__ = [
     "Episode",
     "Examples",
     "MetaModel",
+    "StateUpdate",
     "TaskResult",
     "__version__",
     "callbacks",

@@ -7,10 +7,16 @@ from tfmeta.loops import map_fn
 from tfmeta.types import Episode, Examples
 
 
-class PixelPrototypes:
-    """Nearest class mean of raw inputs, without inner steps."""
+class Facts:
+    """What `MetaModel` declares of every learner, as far as scores read it."""
 
-    takes_inner_steps = False
+    takes_inner_steps = predicts_sequences = predicts_distributions = False
+    query_loss = inner_steps = inner_learning_rate = None
+    trainable_variables = ()
+
+
+class PixelPrototypes(Facts):
+    """Nearest class mean of raw inputs, without inner steps."""
 
     def __init__(self, ways):
         self.ways = ways
@@ -47,7 +53,7 @@ class SteppingPrototypes(PixelPrototypes):
         return [target * (1 - 0.5**step) for step in range(inner_steps + 1)]
 
 
-class Regressor:
+class Regressor(Facts):
     """Predicts the mean of the support targets, `[rows, 1]` or `[rows]`."""
 
     def __init__(self, keep_axis=True):

@@ -3,14 +3,17 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from evaluation.fakes import Facts
 
 from tfmeta.evaluation import score_sequence
 from tfmeta.loops import map_fn
 from tfmeta.types import Episode, Examples
 
 
-class RightFromTheSecondTime:
+class RightFromTheSecondTime(Facts):
     """Says class 0 at the first sight of a class, and then what it is."""
+
+    predicts_sequences = True
 
     def prepare(self, episodes):
         pass

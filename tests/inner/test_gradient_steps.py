@@ -8,7 +8,8 @@ import tensorflow as tf
 
 from tfmeta.backend.moments import exact_moments
 from tfmeta.backend.network_facts import has_batch_norm
-from tfmeta.inner import SGD, call_network, gradient_steps
+from tfmeta.backend.recompute import recomputed
+from tfmeta.inner import SGD, Rule, call_network, gradient_steps
 from tfmeta.learners.gradient.implicit_maml import ProximalSGD
 
 
@@ -125,3 +126,49 @@ def test_proximal_descent_is_gradient_descent_at_a_rate_that_the_loss_bears():
     for point in path:
         np.testing.assert_allclose(point[0], [w], rtol=1e-6)
         w -= 0.1 * (2 * w + (w - 2.0))
+
+
+class LearnedRate(Rule):
+    """A learned rate, times a learned fraction of the step before."""
+
+    def make(self, weights):
+        self.rate = self.add_weight(shape=(), initializer=lambda *_, **__: 0.1, dtype="float64")
+        self.share = self.add_weight(shape=(), initializer=lambda *_, **__: 0.5, dtype="float64")
+
+    def init(self, weights):
+        return [tf.zeros_like(w) for w in weights]
+
+    def update(self, gradients, weights, slots, step):
+        slots = [self.share * m + g for m, g in zip(slots, gradients, strict=True)]
+        return [w - self.rate * m for w, m in zip(weights, slots, strict=True)], slots
+
+
+@pytest.mark.parametrize("in_graph", [False, True])
+def test_a_learned_rule_has_the_same_gradient_with_and_without_checkpoint(in_graph):
+    rule = LearnedRate(dtype="float64")
+    start = [tf.constant(np.random.default_rng(0).normal(size=3))]
+    rule.make(start)
+
+    def loss(weights, state, t):
+        return tf.reduce_sum(tf.cos(weights[0]) * weights[0]), state
+
+    def value(checkpoint):
+        state = tf.constant(0.0, tf.float64)
+        steps = gradient_steps(loss, start, state, rule, 3, False, checkpoint=checkpoint)
+        return tf.reduce_sum(steps[0][-1][0] ** 3)
+
+    def gradients(checkpoint):
+        with tf.GradientTape() as tape:
+            end = value(checkpoint)
+        return tape.gradient(end, [v.value for v in rule.trainable_variables])
+
+    run = tf.function(gradients, autograph=False) if in_graph else gradients
+    plain, again = run(None), run(recomputed)
+    np.testing.assert_allclose(again, plain, rtol=1e-12)
+    for variable, gradient in zip(rule.trainable_variables, plain, strict=True):
+        ends = []
+        for move in (1e-6, -1e-6):
+            variable.assign_add(move)
+            ends.append(float(value(None)))
+            variable.assign_add(-move)
+        np.testing.assert_allclose(gradient, (ends[0] - ends[1]) / 2e-6, rtol=1e-6)

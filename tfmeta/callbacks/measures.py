@@ -56,8 +56,7 @@ def learned_rates(learner):
         dict such as `{"inner_learning_rate/step_0/conv2d": 0.1}`, without the step where a rule has
         the same rates in all; empty for a learner that learns none.
     """
-    rule = getattr(learner, "rule", None)
-    rates = None if rule is None else rule.learned_rates()
+    rates = None if learner.rule is None else learner.rule.learned_rates()
     if rates is None:
         return {}
     rates, found = np.asarray(rates, np.float64), {}

@@ -59,9 +59,9 @@ def _suits_xla(learner, run_eagerly):
 
 def _steps_in_a_row(learner):
     """The number of inner steps that a compiled step holds one after another."""
-    if not learner.takes_inner_steps or getattr(learner, "rolled_steps", False):
+    if not learner.takes_inner_steps or learner.rolled_steps:
         return 0
-    return max(getattr(learner, n, None) or 0 for n in ("inner_steps", "evaluation_steps"))
+    return max(learner.inner_steps or 0, learner.evaluation_steps or 0)
 
 
 def _with_loss_scale(optimizer):

@@ -53,24 +53,24 @@ class MetaModel(keras.Model, metaclass=saving.ReadyAfterInit):
         ValueError: an argument is out of its range.
     """
 
-    #: True if rows with mask 0 change nothing in what `adapt` and `predict_query` return.
-    supports_masks = False
+    supports_masks = False  #: True if rows of mask 0 change nothing in what a task returns.
     transductive = False  #: True if the prediction for a query example depends on the others.
     order_matters = False  #: True if the order of the support rows matters.
-    #: True if class labels are one a row: `adapt` is given `[rows]` for a column `[rows, 1]`.
-    one_label_a_row = False
+    one_label_a_row = False  #: True if class labels are one a row: `[rows]` for `[rows, 1]`.
     #: True if there are `adapt(support, inner_steps=...)` and `adaptation_path`.
     takes_inner_steps = False
-    #: True if episodes alone do not make a usable learner.
-    needs_pretraining = False
-    #: True if `score_task` has a loss of its own, so that none has to be compiled.
-    has_own_loss = False
-    #: True if there are `predict_distribution` and `query_log_likelihood`.
-    predicts_distributions = False
-    #: False if XLA cannot compile the method with all tasks in one kernel.
-    vectorizes_in_xla = True
-    #: False if XLA makes no step of the method faster: `jit_compile="auto"` does without it.
-    gains_in_xla = True
+    rolled_steps = False  #: True if the outer gradient needs the end of the inner loop alone.
+    inner_steps: Any = None  #: Gradient steps of a task, where the learner takes some.
+    evaluation_steps: Any = None  #: Their number outside of training, None for the same.
+    inner_learning_rate: Any = None  #: What they are scaled by, before any of it is learned.
+    rule: Any = None  #: How a gradient learner steps, a `tfmeta.inner.Rule`.
+    adapted_part: Any = None  #: What it changes, of `tfmeta.learners.gradient.adapted_part`.
+    needs_pretraining = False  #: True if episodes alone do not make a usable learner.
+    has_own_loss = False  #: True if `score_task` has a loss of its own: none has to be compiled.
+    predicts_sequences = False  #: True if there is `predict_sequence`.
+    predicts_distributions = False  #: True: `predict_distribution` and `query_log_likelihood`.
+    vectorizes_in_xla = True  #: False if XLA cannot compile it with all tasks in one kernel.
+    gains_in_xla = True  #: False if XLA makes no step faster: "auto" does without it.
     optimizer_steps = 1  #: Steps of the optimizer in one outer step.
     #: How the outer gradient is taken, a value of `tfmeta.engine.outer_gradient`.
     outer_gradient: object = ThroughAdaptation()
@@ -330,14 +330,6 @@ class MetaModel(keras.Model, metaclass=saving.ReadyAfterInit):
         """As `keras.Model.save`, to a `.keras` file."""
         saved_in_keras.check_path(self, filepath)
         return super().save(filepath, *args, **kwargs)
-
-    def load_weights(self, filepath, *args, **kwargs):
-        """As `keras.Model.load_weights`; a file that was cut short is named, and changes nothing.
-
-        Raises:
-            ValueError: the file is cut short or damaged.
-        """
-        return saved_in_keras.load_weights(super().load_weights, filepath, *args, **kwargs)
 
     def export(
         self, filepath: Path, format: str = "tf_saved_model", *,

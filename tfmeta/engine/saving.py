@@ -121,8 +121,14 @@ def _parameters(cls):
 
 def learner_config(learner, arguments):
     """A config from recorded arguments; an attribute of the same name is more up to date."""
+
+    def current(name, value):
+        found = getattr(learner, name, value)
+        # What `MetaModel` declares for all learners is not what this one was given.
+        return value if found is None and name not in vars(learner) else found
+
     config = {
-        name: keras.saving.serialize_keras_object(getattr(learner, name, value))
+        name: keras.saving.serialize_keras_object(current(name, value))
         for name, value in arguments.items()
         if name not in ("name", "dtype")
     }

@@ -40,29 +40,6 @@ class TaskResult(NamedTuple):
     scale: Any = ()
 
 
-class StateUpdate(NamedTuple):
-    """How one outer step changes variables that no gradient reaches.
-
-    Attributes:
-        variables: the variables, a sequence.
-        value: what one task has to say, a tensor `[...]`.
-        merge: function of the values of all tasks, `[B, ...]`, to one new value a variable;
-            `mean_over_tasks` for one variable that becomes their mean.
-    """
-
-    variables: Any
-    value: Any
-    merge: Any
-
-
-class BeforeResult(NamedTuple):
-    """What one task gives without adaptation."""
-
-    loss: Any  # query loss, a scalar
-    outputs: Any  # query outputs, [M, ...]
-    measured: Any  # 1, or 0 in the place of a task that was not measured
-
-
 def mean_over_tasks(values):
     """The mean of `[B, ...]` over the tasks of all replicas, the new value of one variable."""
     return [mean_over_replicas(tf.reduce_mean(values, axis=0))]
@@ -72,6 +49,29 @@ def mean_over_replicas(value):
     """The mean of a value that each replica has."""
     context = tf.distribute.get_replica_context()
     return value if context.num_replicas_in_sync == 1 else context.all_reduce("MEAN", value)
+
+
+class StateUpdate(NamedTuple):
+    """How one outer step changes variables that no gradient reaches.
+
+    Attributes:
+        variables: the variables, a sequence.
+        value: what one task has to say, a tensor `[...]`.
+        merge: function of the values of all tasks, `[B, ...]`, to one new value a variable; the
+            default makes one variable their mean, over the tasks of all replicas.
+    """
+
+    variables: Any
+    value: Any
+    merge: Any = mean_over_tasks
+
+
+class BeforeResult(NamedTuple):
+    """What one task gives without adaptation."""
+
+    loss: Any  # query loss, a scalar
+    outputs: Any  # query outputs, [M, ...]
+    measured: Any  # 1, or 0 in the place of a task that was not measured
 
 
 def score_task(learner, episode, training):
@@ -112,7 +112,7 @@ def run_task(learner, episode, seeds, training, merges=None):
     drawn = {id(v) for v in states}
     changed = [(v, scope.get_current_value(v)) for v in learner.non_trainable_variables]
     merges |= {
-        f"{i:06}": StateUpdate([variable], value, mean_over_tasks)
+        f"{i:06}": StateUpdate([variable], value)
         for i, (variable, value) in enumerate(changed)
         if value is not None and id(variable) not in drawn
     }

@@ -11,9 +11,14 @@ from tfmeta.engine.metrics import scale_of_outputs
 from tfmeta.learners.gaussian import log_likelihood, rows_of_targets
 
 
+def is_learner(thing):
+    """True if it declares what a `MetaModel` does; a Keras model, an adapted one, too, does not."""
+    return hasattr(thing, "prepare")
+
+
 def check_predicts_distributions(learner):
     """A ValueError for a learner that predicts numbers alone, or classes."""
-    if not getattr(learner, "predicts_distributions", False):
+    if not (is_learner(learner) and learner.predicts_distributions):
         raise ValueError(
             "Expected a learner that predicts distributions, such as tfmeta.learners.CNP. "
             f"Received: {type(learner).__name__}; use evaluate_episodes without this score."

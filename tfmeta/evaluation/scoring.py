@@ -11,7 +11,11 @@ from tfmeta.arguments import check_integer
 from tfmeta.engine.checks import causes
 from tfmeta.engine.kept import kept
 from tfmeta.engine.meta_model import MetaModel
-from tfmeta.evaluation.calibration import DistributionMetric, check_predicts_distributions
+from tfmeta.evaluation.calibration import (
+    DistributionMetric,
+    check_predicts_distributions,
+    is_learner,
+)
 from tfmeta.evaluation.default_score import default_score
 from tfmeta.evaluation.report import EvaluationReport, ScoreCurve
 from tfmeta.learners.gaussian import mean_over_rows, rows_of_targets
@@ -107,7 +111,7 @@ def score_curve(
         ValueError: the learner has no inner steps; the dataset ends before `count`.
         FloatingPointError: a score is not finite.
     """
-    if not getattr(learner, "takes_inner_steps", False):
+    if not (is_learner(learner) and learner.takes_inner_steps):
         raise ValueError(
             "Expected a learner with inner steps, such as tfmeta.learners.MAML. Received: "
             f"{type(learner).__name__}, which has no method adaptation_path; use evaluate_episodes."
@@ -137,7 +141,7 @@ def score_all(learner, episodes, count, score, with_score, key, verbose):
     """
     check_integer("count", count, 1)
     _check_is_scored(learner)
-    score = _Score(score, getattr(learner, "query_loss", None))
+    score = _Score(score, learner.query_loss)
     learner.prepare(episodes)
 
     def make():
@@ -184,7 +188,7 @@ def _first_scores(learner, score_batch, episodes, count, verbose):
 
 def _check_is_scored(learner):
     """A ValueError unless it is a learner whose predictions for episodes can be scored."""
-    if not hasattr(learner, "prepare"):
+    if not is_learner(learner):
         raise ValueError(
             "Expected a learner, such as tfmeta.learners.MAML(network). Received: "
             f"{type(learner).__name__}. A Keras model, an adapted one, too, has its own evaluate."

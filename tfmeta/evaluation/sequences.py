@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfmeta.engine.meta_model import MetaModel
+from tfmeta.evaluation.calibration import is_learner
 from tfmeta.evaluation.report import EvaluationReport, ScoreCurve
 from tfmeta.evaluation.scoring import score_all
 from tfmeta.types import Examples
@@ -88,7 +89,7 @@ def score_sequence(
     Reference:
         Santoro et al., "Meta-Learning with Memory-Augmented Neural Networks", ICML 2016, table 1.
     """
-    if not hasattr(learner, "predict_sequence"):
+    if not (is_learner(learner) and learner.predicts_sequences):
         raise ValueError(
             "Expected a learner that reads sequences, such as tfmeta.learners.MANN. Received: "
             f"{type(learner).__name__}, which has no method predict_sequence; use "

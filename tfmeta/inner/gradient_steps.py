@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from tfmeta.backend.calls import of_each_task, traced_once
@@ -38,7 +39,8 @@ def gradient_steps(
         steps: number of steps, a Python int.
         first_order: True treats each step's gradient as a constant, as FOMAML does.
         checkpoint: None, or a wrapper of one step (`tfmeta.backend.recompute`) that keeps less for
-            the outer gradient. It then reaches the weights, the rule's slots and `state` only.
+            the outer gradient. It then reaches the weights, the rule with its slots, and `state`
+            only: what else `loss_fn` reads counts as a constant.
         loss_scale: None, or what the loss is multiplied by while the gradient is taken, so that
             small float16 values are not lost.
         rolled: True keeps the ends of the path alone: one loop in the graph, which does not grow
@@ -54,6 +56,7 @@ def gradient_steps(
     Raises:
         UnreachedWeights: the support loss does not depend on a weight.
     """
+    rule = _Handed(rule)
 
     def gradients_at(t, weights, state):
         return loss_and_gradients(loss_fn, weights, state, t, loss_scale)
@@ -91,6 +94,27 @@ def _one_by_one(step, weights, slots, state, steps, alike):
         states.append(state)
         losses.append(loss)
     return path, states, losses
+
+
+class _Handed:
+    """A rule, of which what it has learned goes into each step with its slots.
+
+    A step that is computed again for the outer gradient has a gradient for its arguments alone.
+    """
+
+    def __init__(self, rule):
+        self.rule, self.takes_loss = rule, rule.takes_loss
+
+    def init(self, weights):
+        learned = [tf.convert_to_tensor(v) for v in self.rule.trainable_variables]
+        return self.rule.init(weights), learned
+
+    def update(self, gradients, weights, slots, step, **loss):
+        slots, learned = slots
+        pairs = zip(self.rule.trainable_variables, learned, strict=True)
+        with keras.StatelessScope(list(pairs)):
+            new, slots = self.rule.update(gradients, weights, slots, step, **loss)
+        return new, (slots, learned)
 
 
 def _of_constants(function):

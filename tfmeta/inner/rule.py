@@ -51,6 +51,8 @@ class Rule(Learned):
 
     #: True if `update` also takes the support loss, a scalar: `loss=`.
     takes_loss = False
+    #: The rate that steps start from, where the rule has one number for it.
+    learning_rate: Any = None
 
     def make(self, weights: Sequence) -> None:
         """Make what is learned.

@@ -2,8 +2,6 @@
 
 import tensorflow as tf
 
-from tfmeta.backend.solve import is_elementary
-
 
 def squared_euclidean(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     """Squared Euclidean distance of every row of `a` to every row of `b`.
@@ -17,10 +15,11 @@ def squared_euclidean(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     Returns:
         `[M, N]`, of the dtype of `a`.
     """
-    of_a, of_b = tf.reduce_sum(a * a, axis=-1)[:, None], tf.reduce_sum(b * b, axis=-1)[None, :]
-    product = 2.0 * tf.matmul(a, b, transpose_b=True)
-    # LiteRT's converter takes |a|^2 of a constant for a bias of the product, of its columns.
-    return of_a + of_b - product if is_elementary() else of_a - product + of_b
+    return (
+        tf.reduce_sum(a * a, axis=-1)[:, None]
+        - 2.0 * tf.matmul(a, b, transpose_b=True)
+        + tf.reduce_sum(b * b, axis=-1)[None, :]
+    )
 
 
 def euclidean(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:

@@ -6,6 +6,7 @@ import warnings
 import keras_tuner
 import tensorflow as tf
 
+from tfmeta.engine import saving
 from tfmeta.engine.checks import episode_checks
 
 
@@ -92,7 +93,7 @@ def score_diverged(untrained, validation_data, objective, error):
     Raises:
         ValueError: the objective is none of them.
     """
-    if hasattr(untrained, "evaluation_steps"):
+    if saving.takes(type(untrained), "evaluation_steps"):
         untrained.evaluation_steps = 0
     try:
         scores = untrained.evaluate(validation_data, verbose=0, return_dict=True)

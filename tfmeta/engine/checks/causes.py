@@ -49,7 +49,7 @@ def explain(learner, where, bits, received="NaN or infinity"):
 def describe(learner):
     """The learner and the arguments of its inner loop, for messages."""
     names = ("inner_learning_rate", "inner_steps")
-    arguments = [f"{n}={getattr(learner, n)}" for n in names if hasattr(learner, n)]
+    arguments = [f"{n}={getattr(learner, n)}" for n in names if getattr(learner, n) is not None]
     return f"{type(learner).__name__}({', '.join(arguments)})"
 
 
@@ -70,7 +70,7 @@ def cause(learner, bits):
 
 def _largest_weight(learner):
     """The largest absolute value of what is trained; infinite if one is not finite."""
-    variables = getattr(learner, "trainable_variables", ())
+    variables = learner.trainable_variables
     sizes = [np.abs(np.asarray(v, np.float64)).max(initial=0) for v in variables]
     largest = max(sizes, default=0)  # not a number compares with nothing
     return float(largest) if np.isfinite(sizes).all() else np.inf
@@ -82,7 +82,7 @@ def _advice(learner, where):
             "Lower inner_learning_rate, or compile with an optimizer that clips "
             "(global_clipnorm=10.0)."
         )
-    if where == 0 or (where == QUERY and not getattr(learner, "inner_learning_rate", None)):
+    if where == 0 or (where == QUERY and not learner.inner_learning_rate):
         before = "No inner step was taken before it, and data" if where == 0 else "Data"
         return (
             f"{before} and weights are finite: scale the inputs, or look for a logarithm, a root "

@@ -111,10 +111,12 @@ def check_gain(learner, sums, steps):
 
 def check_rates(learner):
     """Whether a step of the inner loop has learned to do nothing."""
-    rule = getattr(learner, "rule", None)
-    rates = None if rule is None else rule.learned_rates()
-    start = getattr(rule, "learning_rate", getattr(learner, "inner_learning_rate", None))
-    if rates is None or not start:
+    rates = None if learner.rule is None else learner.rule.learned_rates()
+    if rates is None:
+        return
+    start = learner.rule.learning_rate
+    start = learner.inner_learning_rate if start is None else start
+    if not start:
         return
     largest = np.abs(np.asarray(rates)).max(axis=1)
     dead = np.flatnonzero(largest < _COLLAPSED * start)
@@ -131,8 +133,8 @@ def check_rates(learner):
 
 def check_memory(learner, since, steps):
     """Whether tasks are written to more than one slot of a memory that has more."""
-    part = getattr(learner, "adapted_part", None)
-    if not hasattr(part, "slots_used") or part.size < 2:
+    part = learner.adapted_part
+    if part is None or not part.has_slots or part.size < 2:
         return
     if part.slots_used(since) == 1:
         doubt(

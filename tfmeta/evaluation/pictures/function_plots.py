@@ -63,7 +63,7 @@ def plot_functions(
 def _prediction(learner, support, x):
     """`(mean [rows], standard deviation [rows] or None)`."""
     adapted = learner.adapt(support._replace(y=support.y[:, None]))
-    if not getattr(learner, "predicts_distributions", False):
+    if not learner.predicts_distributions:
         return np.array(learner.predict_query(adapted, x)).reshape(len(x)), None
     return tuple(np.array(t)[:, 0] for t in learner.predict_distribution(adapted, x))
 

@@ -39,6 +39,7 @@ class SequenceLearner(MetaModel):
     supports_masks = True
     one_label_a_row = True
     order_matters = True
+    predicts_sequences = True
 
     def __init__(self, network=None, *, ways=5, score_support=True, **kwargs):
         super().__init__(network, **kwargs)

@@ -7,6 +7,9 @@ from tfmeta.backend.private_keras import layers_in
 class AllWeights:
     """Every trainable weight of the network."""
 
+    #: True if it is a memory of `size` slots, of which `slots_used` tells how many tasks were in.
+    has_slots = False
+
     def positions(self, learner):
         """Which of `learner.network_weights()` the inner loop changes, a list of positions."""
         return list(range(len(learner.network_weights())))

@@ -62,10 +62,7 @@ class GradientLearner(MetaModel):
 
     supports_masks = True
     takes_inner_steps = True
-    #: What the inner loop changes, a value of `tfmeta.learners.gradient.adapted_part`.
     adapted_part = AllWeights()
-    #: True if the outer gradient needs nothing of the inner loop but its end.
-    rolled_steps = False
     #: False if there is no second order to leave out: `first_order` is then refused.
     takes_first_order = True
     #: The largest number of inner steps that there are parameters for, None for any.

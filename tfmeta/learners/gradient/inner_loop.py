@@ -56,7 +56,7 @@ def adaptation_path(learner, support, inner_steps, training, last_only, start=No
         values = *values[:2], state
     try:
         path, states, losses = gradient_steps(
-            support_loss, start, values, _Handed(learner, watched), steps, learner.is_first_order(),
+            support_loss, start, values, _StepOf(learner, watched), steps, learner.is_first_order(),
             checkpoint=_checkpoint(learner, training),
             loss_scale=INNER_LOSS_SCALE if computes_in_float16(learner) else None,
             rolled=learner.rolled_steps and last_only and watched is None,
@@ -112,28 +112,23 @@ def _reading(learner, parameters):
     return keras.StatelessScope(list(pairs))
 
 
-class _Handed:
-    """A learner's rule, whose weights go into each step as slots.
-
-    A step that is computed again for the outer gradient has a gradient for its arguments alone.
-    """
+class _StepOf:
+    """A learner's rule, with what comes after it in each step."""
 
     def __init__(self, learner, watched=None):
         self.learner, self.watched = learner, watched
         self.takes_loss = learner.rule.takes_loss
+        self.trainable_variables = learner.parameters_besides()  # a rule may read all of them
 
     def init(self, weights):
-        parameters = [tf.convert_to_tensor(v) for v in self.learner.parameters_besides()]
-        return of_each_task(self.learner.rule.init(weights), like=weights[0]), parameters
+        return of_each_task(self.learner.rule.init(weights), like=weights[0])
 
     def update(self, gradients, weights, slots, step, **loss):
-        slots, parameters = slots
-        with _reading(self.learner, parameters):
-            new, slots = self.learner.rule.update(gradients, weights, slots, step, **loss)
+        new, slots = self.learner.rule.update(gradients, weights, slots, step, **loss)
         new = self._constrained(new)
         if self.watched is not None:
             new = self.watched.moved(gradients, weights, new)
-        return new, (slots, parameters)
+        return new, slots
 
     def _constrained(self, weights):
         """What Keras's optimizers do after a step, for layers with a `kernel_constraint`."""

@@ -8,7 +8,7 @@ from tfmeta.arguments import check_flag, check_integer
 from tfmeta.backend.calls import traced_once
 from tfmeta.backend.network_facts import batch_norm_layers, held_weights, layers_with_weights
 from tfmeta.engine import phases
-from tfmeta.engine.task import StateUpdate, TaskResult, mean_over_tasks
+from tfmeta.engine.task import StateUpdate, TaskResult
 from tfmeta.hints import Nest
 from tfmeta.inner import SGD, Rule
 from tfmeta.inner.rule import Learned
@@ -296,5 +296,5 @@ class ScalesOfEachStep(Learned, AllWeights):
         for position, variable in zip(self.averaged(learner), self.averages, strict=True):
             seen = tf.stop_gradient(tf.stack([state[position] for state in states]))
             new = variable + (1 - _MOMENTUM) * (seen - variable)
-            updates.append(StateUpdate([variable], new, mean_over_tasks))
+            updates.append(StateUpdate([variable], new))
         return updates

@@ -150,6 +150,8 @@ class Memory(Learned, AllWeights):
         shares = tf.nn.softmax(nearest / learner.temperature)
         return displaced(tf.stop_gradient(tf.tensordot(shares, tf.gather(kept, slots), 1)))
 
+    has_slots = True
+
     def slots_used(self, since):
         """How many slots tasks were written to at outer step `since` or later."""
         return int(np.sum(np.asarray(self.written_at) >= since))
