@@ -1,8 +1,5 @@
 """The page in a browser: strokes of mouse, finger and keyboard, narrow and wide."""
 
-import contextlib
-import os
-import shutil
 import threading
 
 import pytest
@@ -10,13 +7,12 @@ from demo import drawings
 
 pytest.importorskip("flask", reason="the extra demo is not installed")
 pytest.importorskip("waitress", reason="the extra demo is not installed")
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+pytest.importorskip("playwright", reason="playwright is not installed")
+
+from browsers import launched, opened
 
 from tfmeta.demo import web
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
 NAMES = list(drawings.CORNERS)
 KEYS = ("Right", "Down", "Left", "Up")  # of a square
 
@@ -33,32 +29,8 @@ def address():
 
 @pytest.fixture(scope="module")
 def browser():
-    if CHROMIUM is None:
-        pytest.skip("no chromium on the path")
-    with playwright.sync_playwright() as started:
-        options = {"executable_path": CHROMIUM, "args": ["--no-sandbox"] * (os.getuid() == 0)}
-        found = started.chromium.launch(**options)
+    with launched() as found:
         yield found
-        found.close()
-
-
-@contextlib.contextmanager
-def opened(browser, address, width, height=900, **options):
-    """A page; it must ask no other machine, and complain of nothing."""
-    asked, said = [], []
-    with browser.new_context(viewport={"width": width, "height": height}, **options) as context:
-        page = context.new_page()
-        page.set_default_timeout(60_000)
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.goto(address)
-        yield page
-        # Nothing lies beside the page, whatever its width.
-        wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
-        assert wide <= 0
-    assert not said
-    assert all(url.startswith((address, "data:")) for url in asked)
 
 
 def mouse(page, pad, drawing):

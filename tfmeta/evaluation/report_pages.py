@@ -20,6 +20,7 @@ table { border-collapse: collapse; margin: 1rem 0; }
 caption { text-align: left; font-weight: bold; font-size: 1.15em; }
 th, td { border-bottom: 1px solid #8888; padding: .35rem .8rem; text-align: left; }
 td { font-variant-numeric: tabular-nums; }
+th[scope=row] { min-width: 7rem; }
 img { max-width: 100%; height: auto; background: white; }
 .scroll { overflow-x: auto; }
 """

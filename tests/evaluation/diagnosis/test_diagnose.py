@@ -78,6 +78,8 @@ def test_a_feature_reuser():
     assert "what it knows of a task comes from the support set" in str(found)
     assert found.by_shots[1].mean > found.scores["adapted"].mean
     assert "With 1 shot: " in str(found)
+    assert ", with 6 shots: " in str(found)
+    assert "which changes most, to 1.00 in body; those below the last say nearly what" in str(found)
 
 
 def test_an_adapter_of_features():
@@ -89,6 +91,7 @@ def test_an_adapter_of_features():
     assert found.verdict == "adapts features"
     assert found.share("head alone", "support left out") < 0.7
     assert found.similarity["body"].mean < 0.95
+    assert "adaptation changes what layers below the last say (body)" in str(found)
     assert "the layers below have to move, too" in str(found)
     assert "which input has which label is what it learns from" in str(found)
 
@@ -186,11 +189,19 @@ def test_errors_are_better_when_they_are_small():
     errors = {"adapted": [0.1, 0.3], "support left out": [1.0, 1.2], "support mean": [1.0, 1.4],
               "labels shuffled": [2.0, 2.0], "head alone": [0.9, 1.1]}  # fmt: skip
     reports = {k: EvaluationReport(v, "mean squared error") for k, v in errors.items()}
-    shots = {2: EvaluationReport([0.4, 0.6], "mean squared error")}
+    shots = {2: [0.4, 0.6], 4: [0.2, 0.4]}
+    shots = {k: EvaluationReport(v, "mean squared error") for k, v in shots.items()}
     ways = {3: EvaluationReport([0.0, 0.2], "mean squared error")}
     found = Diagnosis(reports, {}, shots, ways, None)
-    assert "With 2 shots: 0.50 ± 0.20, worse than with all." in str(found)
-    assert "With 3 ways: 0.10 ± 0.20, better than with all." in str(found)
+    for words in (
+        "With 2 shots: 0.50 ± 0.20, with 4 shots: 0.30 ± 0.20, with all: 0.20 ± 0.20; it learns "
+        "from more examples of a task.",
+        "With 3 ways: 0.10 ± 0.20, with all: 0.20 ± 0.20; fewer classes are easier",
+    ):
+        assert words in str(found)
+    found = Diagnosis(reports, {}, {2: reports["adapted"]}, {3: shots[2]}, None)
+    assert "with all: 0.20 ± 0.20; more examples of a task show no gain." in str(found)
+    assert "fewer classes should be easier" in str(found)
     assert found.verdict == "adapts features"
     np.testing.assert_allclose(found.share("head alone", "support left out"), 1 / 9)
     np.testing.assert_allclose(found.gain("adapted", "support mean").mean, 1.0)

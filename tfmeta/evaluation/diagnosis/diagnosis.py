@@ -10,6 +10,19 @@ from tfmeta.evaluation.score_words import is_higher_better, is_percent, shown
 from tfmeta.hints import Figure, Path
 
 FEW, MOST = 0.2, 0.8  # shares below and above which a verdict is clear
+SAME = 0.95  # similarity from which on a layer says nearly the same
+WITH_FEWER = {
+    "shots": {
+        "worse": "it learns from more examples of a task",
+        "same": "more examples of a task show no gain",
+        "better": "more examples of a task make it worse, so look at how it adapts",
+    },
+    "ways": {
+        "worse": "fewer classes should be easier: it is used to the ways that it is trained on",
+        "same": "fewer classes are no easier for it",
+        "better": "fewer classes are easier, by chance alone, too",
+    },
+}
 
 
 class Diagnosis:
@@ -141,24 +154,43 @@ class Diagnosis:
         if not self.similarity:
             return None
         means = {name: report.mean for name, report in self.similarity.items()}
-        least = min(means, key=means.get)
+        least, most = min(means, key=means.get), max(means, key=means.get)
         words = f"Outputs of the layers before and after adaptation: CKA {means[least]:.2f}"
-        if len(means) > 1:
-            words += f" in {least}, which changes most, and up to {max(means.values()):.2f}"
-        return f"{words} (1: they say the same)."
+        if least != most:
+            words += f" in {least}, which changes most, to {means[most]:.2f} in {most}"
+        *below, _ = means
+        moved = [name for name in below if means[name] < SAME]
+        says = (
+            f"adaptation changes what layers below the last say ({', '.join(moved)})"
+            if moved
+            else "all say nearly what they said before"
+            if means[least] >= SAME
+            else "those below the last say nearly what they said before"
+            if below
+            else "it says something else"
+        )
+        return f"{words}; {says}."
 
     def _sizes(self, kind, reports):
         if not reports:
             return None
-        fewest = min(reports)
-        few = reports[fewest]
+        sizes = {
+            f"{number} {kind.removesuffix('s') if number == 1 else kind}": reports[number]
+            for number in sorted(reports)
+        } | {"all": self.scores["adapted"]}
+        listed = [
+            f"with {size}: {shown(report.mean, report.interval, self.score_name)}"
+            for size, report in sizes.items()
+        ]
+        says = WITH_FEWER[kind][self._fewest(reports[min(reports)])]
+        return f"{', '.join(listed).capitalize()}; {says}."
+
+    def _fewest(self, few):
+        """How the score of the smallest size is, by the interval of the paired difference."""
         lost = self.scores["adapted"].difference(few)
-        change = "no difference shown from"
-        if abs(lost.mean) > lost.interval:
-            change = "worse than" if self._sign * lost.mean > 0 else "better than"
-        score = shown(few.mean, few.interval, self.score_name)
-        counted = kind.removesuffix("s") if fewest == 1 else kind
-        return f"With {fewest} {counted}: {score}, {change} with all."
+        if not abs(lost.mean) > lost.interval:
+            return "same"
+        return "worse" if self._sign * lost.mean > 0 else "better"
 
     def _aligned(self):
         if self.alignment is None:
