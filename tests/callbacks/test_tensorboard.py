@@ -137,6 +137,33 @@ def test_fit_writes_numbers_pictures_and_the_configuration(tmp_path):
     assert len({row["query_loss/adapted"] for row in rows}) == 3
 
 
+def test_fit_of_learned_rates_writes_them_and_what_each_inner_step_does(tmp_path):
+    learner = on_a_line(MetaSGD, inner_steps=2)[0]
+    board, table = TensorBoard(tmp_path / "logs"), CSVLogger(tmp_path / "run.csv")
+    data = tasks.dataset(tasks.regression(tasks=2))
+    learner.fit(data, epochs=2, steps_per_epoch=2, verbose=0, callbacks=[board, table])
+    events = read(tmp_path / "logs" / "train")
+    rows = list(csv.DictReader((tmp_path / "run.csv").open()))
+    layer = learner.network.layers[-1].path
+    looked = [
+        "query_loss/before",
+        "query_loss/adapted",
+        "support_loss/step_1",
+        "outer_gradient_norm",
+    ]
+    looked += [f"inner_{kind}_norm/step_{i}" for kind in ("gradient", "step") for i in (0, 1)]
+    for tag in [*looked, f"inner_learning_rate/{layer}"]:
+        column = [float(row[tag]) for row in rows]
+        assert all(value > 0 for value in column), tag
+        np.testing.assert_allclose(numbers_of(events, tag), column, rtol=1e-5, err_msg=tag)
+    for tag, column in (("epoch_loss", "loss"), ("epoch_loss_before", "loss_before")):
+        values = [float(row[column]) for row in rows]
+        np.testing.assert_allclose(numbers_of(events, tag), values, rtol=1e-5)
+    assert float(rows[0]["loss_before"]) > float(rows[0]["loss"])
+    rates = learned_rates(learner)[f"inner_learning_rate/{layer}"]
+    np.testing.assert_allclose(float(rows[-1][f"inner_learning_rate/{layer}"]), rates, rtol=1e-5)
+
+
 def test_frames_tell_right_from_wrong():
     from tfmeta.evaluation.pictures.images import as_picture, holds_pictures
 
