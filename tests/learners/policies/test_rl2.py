@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from learners.policies.small_policies import NoSteps
 
 import tfmeta
 from tfmeta.environments import bandits, grid_navigation, point_navigation
@@ -250,6 +251,7 @@ def test_actions_of_numbers():
             "Received: RL2, a policy, .*evaluate_returns",
         ),
         (lambda: made().adapted_model(None), "Expected a policy without a memory"),
+        (lambda: RL2(NoSteps((0, 0))), "Expected horizon of the environment"),
         (lambda: made().export("policy"), "Expected a learner that learns from examples"),
     ],
 )

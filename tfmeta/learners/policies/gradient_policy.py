@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfmeta.arguments import check_flag, check_integer, check_number
 from tfmeta.backend.private_keras import layers_of, loss_tracker
+from tfmeta.engine.saving import default_argument
 from tfmeta.environments import Discrete, Environment
 from tfmeta.hints import Nest
 from tfmeta.inner import SGD, call_network, gradient_steps
@@ -116,9 +117,15 @@ class GradientPolicy(PolicyLearner):
         """Arguments of the constructor, drawn with the `hp` of keras-tuner."""
         return {
             "inner_learning_rate": hp.Float(
-                "inner_learning_rate", 1e-2, 1.0, sampling="log", default=0.1
+                "inner_learning_rate",
+                1e-2,
+                1.0,
+                sampling="log",
+                default=default_argument(cls, "inner_learning_rate"),
             ),
-            "inner_steps": hp.Int("inner_steps", 1, 3, default=1),
+            "inner_steps": hp.Int(
+                "inner_steps", 1, 3, default=default_argument(cls, "inner_steps")
+            ),
         }
 
     def own_layers(self):

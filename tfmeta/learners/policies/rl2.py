@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer
+from tfmeta.engine.saving import default_argument
 from tfmeta.environments.environment import Environment
 from tfmeta.learners.policies.actor_critic import ActorCritic
 
@@ -85,8 +86,16 @@ class RL2(ActorCritic):
     def search_space(cls, hp):
         """Arguments of the constructor, drawn with the `hp` of keras-tuner."""
         return {
-            "units": hp.Int("units", 16, 256, sampling="log", default=64),
-            "entropy_weight": hp.Float("entropy_weight", 1e-4, 0.1, sampling="log", default=0.01),
+            "units": hp.Int(
+                "units", 16, 256, sampling="log", default=default_argument(cls, "units")
+            ),
+            "entropy_weight": hp.Float(
+                "entropy_weight",
+                1e-4,
+                0.1,
+                sampling="log",
+                default=default_argument(cls, "entropy_weight"),
+            ),
         }
 
     def build(self, input_shape=None):

@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer
+from tfmeta.engine.saving import default_argument
 from tfmeta.environments.environment import Environment
 from tfmeta.learners.context.snail import Attention, Convolution, check_attention
 from tfmeta.learners.policies.actor_critic import ActorCritic
@@ -81,8 +82,16 @@ class SNAILPolicy(ActorCritic):
     def search_space(cls, hp):
         """Arguments of the constructor, drawn with the `hp` of keras-tuner."""
         return {
-            "filters": hp.Int("filters", 16, 128, sampling="log", default=32),
-            "entropy_weight": hp.Float("entropy_weight", 1e-4, 0.1, sampling="log", default=0.01),
+            "filters": hp.Int(
+                "filters", 16, 128, sampling="log", default=default_argument(cls, "filters")
+            ),
+            "entropy_weight": hp.Float(
+                "entropy_weight",
+                1e-4,
+                0.1,
+                sampling="log",
+                default=default_argument(cls, "entropy_weight"),
+            ),
         }
 
     def build(self, input_shape=None):

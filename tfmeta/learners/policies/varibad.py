@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer, check_number
+from tfmeta.engine.saving import default_argument
 from tfmeta.environments import Discrete
 from tfmeta.environments.environment import Environment
 from tfmeta.learners.context.base import check_widths
@@ -103,9 +104,19 @@ class VariBAD(ActorCritic):
     def search_space(cls, hp):
         """Arguments of the constructor, drawn with the `hp` of keras-tuner."""
         return {
-            "units": hp.Int("units", 16, 256, sampling="log", default=64),
-            "latent_size": hp.Int("latent_size", 2, 32, sampling="log", default=5),
-            "entropy_weight": hp.Float("entropy_weight", 1e-4, 0.1, sampling="log", default=0.01),
+            "units": hp.Int(
+                "units", 16, 256, sampling="log", default=default_argument(cls, "units")
+            ),
+            "latent_size": hp.Int(
+                "latent_size", 2, 32, sampling="log", default=default_argument(cls, "latent_size")
+            ),
+            "entropy_weight": hp.Float(
+                "entropy_weight",
+                1e-4,
+                0.1,
+                sampling="log",
+                default=default_argument(cls, "entropy_weight"),
+            ),
         }
 
     def build(self, input_shape=None):

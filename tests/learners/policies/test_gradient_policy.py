@@ -1,46 +1,19 @@
-"""Policies that take policy-gradient steps: their estimators, MAMLTRPO, MAMLPPO and ProMP."""
+"""What gradient policies share: estimators, advantages, the inner step, files."""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from learners.policies.small_policies import ARMS, PLANE, NoSteps, first, made, tabular
 from learners.policies.two_steps import TwoSteps, gradient_of
 
 import tfmeta
 from tfmeta.engine.checks.doubts import check_gain
-from tfmeta.environments import bandits, point_navigation
 from tfmeta.evaluation import evaluate_returns
-from tfmeta.learners import MAMLPPO, MAMLTRPO, RL2, ProMP
+from tfmeta.learners import MAMLTRPO, ProMP
 from tfmeta.learners.policies.experience import baseline_features
 
 RATE = 3.0
-PLANE = point_navigation(horizon=6)
-ARMS = bandits(arms=3, pulls=4)
-
-
-def first(tasks):
-    return next(iter(tasks))
-
-
-def small(environment, hidden=(8,)):
-    width = {PLANE: 2, ARMS: 3}[environment]
-    return tfmeta.networks.mlp(environment.observation_size, width, hidden=hidden)
-
-
-def made(cls=MAMLTRPO, environment=PLANE, seed=0, eagerly=False, **arguments):
-    keras.utils.set_random_seed(seed)
-    arguments = {"inner_learning_rate": 0.5, **arguments}
-    learner = cls(environment, small(environment), **arguments)
-    learner.compile(*[] if cls is MAMLTRPO else [keras.optimizers.Adam(0.01)], run_eagerly=eagerly)
-    return learner
-
-
-def tabular(seed=0):
-    """Logits of two actions for each of three one-hot observations."""
-    network = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, use_bias=False)])
-    rng = np.random.default_rng(seed)
-    network.layers[0].kernel.assign(rng.normal(scale=0.5, size=(3, 2)))
-    return network
 
 
 def scale_of(experience, environment):
@@ -165,57 +138,6 @@ def test_an_inner_step_is_reinforce_by_hand():
         learner.adapt(support, inner_steps=-1)
 
 
-def divergence(old, learner, of_task, elements):
-    """Mean KL from an `Experience` of each task to what policies choose now, by NumPy."""
-    found = [np.array(t, "float64") for t in learner.map_tasks(of_task, elements)]
-    new, new_scale = found[0], found[1][:, None, None]
-    old_scale = np.array(old.log_scale, "float64")[:, None, None]
-    squares = np.exp(2 * old_scale) + (np.array(old.choices, "float64") - new) ** 2
-    each = new_scale - old_scale + 0.5 * squares / np.exp(2 * new_scale) - 0.5
-    mask = np.array(old.mask)
-    return np.mean((mask * each.sum(-1)).sum((1, 2)) / mask.sum((1, 2)))
-
-
-def test_a_trust_region_step_keeps_its_bound():
-    learner = made(max_kl=0.02)
-    episodes = first(PLANE.tasks(10, 3))
-
-    @tf.function
-    def run():
-        _, supports, query = learner._live(episodes)
-        start = learner.initial_weights()
-        direction = [tf.random.stateless_normal(w.shape, (0, i)) for i, w in enumerate(start)]
-        product = learner._fisher_product(start, supports, query, direction)
-        with tf.GradientTape() as outer:
-            outer.watch(start)
-            with tf.GradientTape() as tape:
-                tape.watch(start)
-                _, kl = learner._loss_and_kl(start, supports, query)
-            gradient = tape.gradient(kl, start)
-        exact = outer.gradient(gradient, start, output_gradients=direction)
-        return supports, query, direction, product, exact
-
-    supports, query, direction, product, exact = run()
-    # The product by the Jacobian is that with the Hessian, and the damping.
-    for found, expected, d in zip(product, exact, direction, strict=True):
-        np.testing.assert_allclose(found, expected + 1e-5 * d, rtol=1e-3, atol=1e-4)
-    loss, kl = tf.function(lambda: learner.improve(supports, query))()
-    assert loss < 0
-    weights = learner.initial_weights()
-
-    def adapted(element):
-        path = learner.adapted_again(weights, element[0])
-        return learner.run(path[-1], element[1].observations)
-
-    # Of the policies that the support rows were lived through by, and of the adapted ones.
-    before = divergence(
-        supports[0], learner, lambda e: learner.run(weights, e.observations), supports[0]
-    )
-    after = divergence(query, learner, adapted, (supports, query))
-    np.testing.assert_allclose(kl, (before + after) / 2, rtol=1e-3)
-    assert 0.005 < (before + after) / 2 <= 0.02
-
-
 @pytest.fixture(scope="module")
 def trained():
     """Of each class, one that has taken a few outer steps, traced once, and its history."""
@@ -251,57 +173,6 @@ def test_logs_files_and_evaluation(cls, trained, tmp_path):
     check_gain(learner, np.zeros(4), 200)  # what a long `fit` asks
 
 
-BACKUPS = [
-    tfmeta.callbacks.BackupAndRestore,
-    pytest.param(keras.callbacks.BackupAndRestore, marks=pytest.mark.slow),
-]
-
-
-@pytest.mark.parametrize("backup", BACKUPS)
-def test_a_run_that_was_stopped_goes_on_with_the_same_numbers(backup, tmp_path):
-    """Also where an outer step is several of the optimizer."""
-    tasks = ARMS.tasks(4, 2)
-    whole = made(ProMP, ARMS, eagerly=True, updates=2)
-    whole.fit(tasks, epochs=2, steps_per_epoch=2, verbose=0)
-    for epochs in (1, 2):
-        learner = made(ProMP, ARMS, eagerly=True, updates=2)
-        callbacks = [backup(str(tmp_path / "backup"), delete_checkpoint=False)]
-        learner.fit(tasks, epochs=epochs, steps_per_epoch=2, callbacks=callbacks, verbose=0)
-    for a, b in zip(whole.variables, learner.variables, strict=True):
-        np.testing.assert_array_equal(a, b)
-
-
-def test_no_inner_step_and_proximal_steps():
-    learner = made(MAMLPPO, ARMS, inner_steps=0, updates=1)
-    episodes = first(ARMS.tasks(5, 2))
-    _, supports, query = learner._live(episodes)
-    assert supports == []
-    start = learner.initial_weights()
-    with tf.GradientTape() as tape:
-        tape.watch(start)
-        loss, kl = learner._loss_and_kl(start, supports, query)
-    np.testing.assert_allclose(kl, 0.0, atol=1e-6)
-    found = tape.gradient(loss, start)
-    # The plain policy gradient of all tasks.
-    with tf.GradientTape() as tape:
-        logs = tf.nn.log_softmax(learner.network(tf.zeros((40, 1))))
-        taken = tf.gather(logs, tf.reshape(query.actions, [-1]), batch_dims=1)
-        objective = -tf.reduce_mean(taken * tf.reshape(query.advantages, [-1]))
-    expected = tape.gradient(objective, learner.network.trainable_variables)
-    for a, b in zip(found, expected, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
-    # ProMP's penalty is 0 where nothing has moved, and is counted where it has.
-    learner = made(ProMP, ARMS, kl_weight=2.0)
-    _, supports, query = learner._live(episodes)
-    moved = [w + 0.1 * tf.random.stateless_normal(w.shape, (1, 2)) for w in start]
-    support = tf.nest.map_structure(lambda t: t[0], supports)
-    np.testing.assert_allclose(learner.penalty([learner.initial_weights()], support), 0, atol=1e-6)
-    old = tf.nn.log_softmax(support[0].choices).numpy()
-    new = tf.nn.log_softmax(learner.run(moved, support[0].observations)[0]).numpy()
-    expected = 2.0 * np.mean(np.sum(np.exp(old) * (old - new), axis=-1))
-    np.testing.assert_allclose(learner.penalty([moved], support), expected, rtol=1e-4)
-
-
 @pytest.mark.parametrize(
     ("run", "message"),
     [
@@ -315,23 +186,12 @@ def test_no_inner_step_and_proximal_steps():
         (lambda: ProMP(PLANE, decay=1.5), "Expected decay <= 1"),
         (lambda: ProMP(PLANE, deviation=0), "Expected deviation > 0"),
         (lambda: ProMP(ARMS, deviation=0.5), "Expected no deviation: .* Received: 0.5"),
-        (lambda: ProMP(PLANE, kl_weight=-1), "Expected kl_weight >= 0"),
-        (lambda: MAMLPPO(PLANE, updates=0), "Expected updates"),
-        (lambda: MAMLPPO(PLANE, clip=0), "Expected clip > 0"),
-        (lambda: MAMLTRPO(PLANE, max_kl=0), "Expected max_kl > 0"),
-        (lambda: MAMLTRPO(PLANE, curvature_tasks=0), "Expected curvature_tasks"),
-        (lambda: MAMLTRPO(PLANE).compile("adam"), "Expected no optimizer: MAMLTRPO"),
         (lambda: made().fit(PLANE.tasks(), steps_per_epoch=1), "Expected several trajectories"),
         (lambda: made().fit(ARMS.tasks(5), steps_per_epoch=1), "Expected tasks of PointNav"),
         (lambda: evaluate_returns(made(), PLANE.tasks(3), episode=1), "Expected episode < 1"),
         (lambda: MAMLTRPO(NoSteps((0, 0))), "Expected horizon of the environment"),
-        (lambda: RL2(NoSteps((0, 0))), "Expected horizon of the environment"),
     ],
 )
 def test_bad_input(run, message):
     with pytest.raises(ValueError, match=message):
         run()
-
-
-class NoSteps(TwoSteps):
-    horizon = 0
