@@ -1,4 +1,4 @@
-"""What CONTRIBUTING says of the house: the map of a step."""
+"""What CONTRIBUTING says of the house: the map of a step, one test file a method."""
 
 import pathlib
 import re
@@ -57,3 +57,15 @@ def test_the_map_of_a_step_names_every_file_that_runs(convolutional):
     missing = sorted(ran - named)
     assert not missing, f"Expected CONTRIBUTING, Where a step goes, to name {missing}."
     assert all((PACKAGE / name).exists() for name in named)
+
+
+def test_each_learner_has_a_test_file_of_its_own():
+    """`tests/learners/FAMILY/test_FILE.py`; a base is tested by what derives from it."""
+    missing = []
+    for name in tfmeta.learners.__all__:
+        _, room, *path = getattr(tfmeta.learners, name).__module__.split(".")
+        if room == "learners" and path[-1] != "base":
+            tests = CONTRIBUTING.parent.joinpath("tests", "learners", *path[:-1])
+            if not (tests / f"test_{path[-1]}.py").exists():
+                missing.append(f"{tests.name}/test_{path[-1]}.py, of {name}")
+    assert not missing

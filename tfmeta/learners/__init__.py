@@ -3,7 +3,9 @@
 from tfmeta.engine.meta_model import MetaModel
 from tfmeta.learners.bayesian.adkl import ADKL
 from tfmeta.learners.bayesian.alpaca import ALPaCA
+from tfmeta.learners.bayesian.bayesian_maml import BayesianMAML
 from tfmeta.learners.bayesian.dkt import DKT
+from tfmeta.learners.bayesian.platipus import PLATIPUS
 from tfmeta.learners.context.attentive_np import AttentiveNP
 from tfmeta.learners.context.cnp import CNP
 from tfmeta.learners.context.conv_cnp import ConvCNP
@@ -35,7 +37,6 @@ from tfmeta.learners.generated.leo import LEO
 from tfmeta.learners.gradient.alfa import ALFA
 from tfmeta.learners.gradient.anil import ANIL
 from tfmeta.learners.gradient.base import GradientLearner
-from tfmeta.learners.gradient.bayesian_maml import BayesianMAML
 from tfmeta.learners.gradient.boil import BOIL
 from tfmeta.learners.gradient.cavia import CAVIA
 from tfmeta.learners.gradient.finetune import Finetune
@@ -48,7 +49,6 @@ from tfmeta.learners.gradient.meta_curvature import MetaCurvature
 from tfmeta.learners.gradient.meta_sgd import MetaSGD
 from tfmeta.learners.gradient.mmaml import MMAML
 from tfmeta.learners.gradient.parameter_memory import ParameterMemory
-from tfmeta.learners.gradient.platipus import PLATIPUS
 from tfmeta.learners.gradient.proto_maml import ProtoMAML
 from tfmeta.learners.gradient.reptile import Reptile
 from tfmeta.learners.optimizers.base import LearnedOptimizer

@@ -1,1 +1,1 @@
-"""Learners with a posterior in closed form, of weights or of functions, on learned features."""
+"""Learners with a posterior: in closed form on learned features, or of weights, by particles."""

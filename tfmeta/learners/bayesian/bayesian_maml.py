@@ -9,8 +9,8 @@ import tensorflow as tf
 from tfmeta.arguments import check_integer, check_number
 from tfmeta.engine.saving import default_argument
 from tfmeta.inner.rule import Rule
+from tfmeta.learners.bayesian.particles import ParticleLearner, Particles
 from tfmeta.learners.gradient import inner_loop
-from tfmeta.learners.gradient.particles import ParticleLearner, Particles
 from tfmeta.types import Examples
 
 

@@ -6,9 +6,9 @@ import tensorflow as tf
 
 from tfmeta.arguments import check_integer, check_number
 from tfmeta.engine.saving import default_argument
+from tfmeta.learners.bayesian.particles import ParticleLearner, Particles
 from tfmeta.learners.gaussian import kl_divergence, rows_of_targets
 from tfmeta.learners.gradient import inner_loop
-from tfmeta.learners.gradient.particles import ParticleLearner, Particles
 from tfmeta.ops.noise import standard_normal
 
 

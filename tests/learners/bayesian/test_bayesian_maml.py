@@ -1,60 +1,19 @@
-"""Bayesian MAML and PLATIPUS: MAML as a special case, Stein directions, gradients, bad input."""
+"""BayesianMAML: Stein directions against NumPy, MAML with one particle, its mixture and noise."""
 
 import keras
 import numpy as np
 import pytest
 import tasks
 import tensorflow as tf
+from learners.bayesian.small_particles import RATE, assert_is_maml, made
 from meta_gradients import compiled, outer_gradients, relative_error_along
 
-from tfmeta.learners import MAML, PLATIPUS, BayesianMAML
-from tfmeta.learners.gaussian import kl_divergence
-from tfmeta.learners.gradient.bayesian_maml import stein_direction
-
-RATE = {"inner_learning_rate": 0.1, "inner_steps": 2}
+from tfmeta.learners import MAML, BayesianMAML
+from tfmeta.learners.bayesian.bayesian_maml import stein_direction
 
 
-def made(cls, dtype="float64", loss="mse", **kwargs):
-    """A learner that runs eagerly, and a meta-batch for it."""
-    episodes = tasks.regression(dtype=dtype)
-    learner = compiled(cls(tasks.dense(dtype=dtype), **RATE, **kwargs), loss, run_eagerly=True)
-    learner.prepare(tasks.dataset(episodes, 1))
-    return learner, episodes
-
-
-def predict(learner, episodes, task=0):
-    adapted = learner.adapt(tasks.one(episodes.support, task))
-    return np.array(learner.predict_query(adapted, episodes.query.x[task]))
-
-
-def without_spread(learner):
-    """PLATIPUS whose deviations and rates are 0."""
-    part = learner.adapted_part
-    for variable in (*part.log_deviations, *part.log_query_deviations):
-        variable.assign(np.full(variable.shape, -100.0))
-    part.rate.assign(0.0)
-    part.query_rate.assign(0.0)
-    return learner
-
-
-@pytest.mark.parametrize("which", ["one particle", "no variance"])
-def test_it_is_maml_with_one_particle_or_without_variance(which):
-    maml, episodes = made(MAML)
-    if which == "one particle":
-        learner = made(BayesianMAML, particles=1)[0]
-    else:
-        learner = without_spread(made(PLATIPUS, particles=2, kl_weight=0.0)[0])
-    np.testing.assert_allclose(predict(learner, episodes), predict(maml, episodes), rtol=1e-12)
-    expected, found = (outer_gradients(x, episodes, eager=True) for x in (maml, learner))
-    for a, b in zip(found, expected, strict=False):  # the network's come first
-        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
-
-
-def test_the_rate_of_platipus_is_one_more_step_of_maml():
-    platipus, episodes = made(PLATIPUS, particles=2)
-    without_spread(platipus).adapted_part.rate.assign(0.1)
-    maml, _ = made(MAML, evaluation_steps=3)
-    np.testing.assert_allclose(predict(platipus, episodes), predict(maml, episodes), rtol=1e-12)
+def test_it_is_maml_with_one_particle():
+    assert_is_maml(made(BayesianMAML, particles=1)[0])
 
 
 def test_stein_direction_is_that_of_a_slow_numpy():
@@ -82,15 +41,8 @@ def test_stein_particles_become_samples_of_a_density():
     np.testing.assert_allclose(np.std(points), 0.5, atol=0.07)
 
 
-@pytest.mark.parametrize(
-    ("cls", "arguments"),
-    [
-        (BayesianMAML, {"particles": 2, "repulsion": 0.3}),
-        (PLATIPUS, {"particles": 2, "kl_weight": 0.1}),
-    ],
-)
-def test_outer_gradient_against_central_differences(cls, arguments):
-    learner, episodes = made(cls, **arguments)
+def test_outer_gradient_against_central_differences():
+    learner, episodes = made(BayesianMAML, particles=2, repulsion=0.3)
     assert relative_error_along(learner, episodes, eager=True) < 1e-6
 
 
@@ -133,22 +85,6 @@ def test_the_noise_follows_the_errors_of_likely_particles():
     assert "log_noise" not in [v.name for v in learner.trainable_variables]
 
 
-@pytest.mark.parametrize("kl_weight", [None, 0.3])
-def test_the_divergence_of_platipus_has_the_weight_of_the_bound(kl_weight):
-    learner, episodes = made(PLATIPUS, kl_weight=kl_weight, noise=0.7)
-    part = learner.adapted_part
-    part.query_rate.assign(0.0)
-    part.rate.assign(0.0)
-    for own, other in zip(part.log_deviations, part.log_query_deviations, strict=True):
-        own.assign(np.log(0.1) + 0 * np.array(own))
-        other.assign(np.log(0.2) + 0 * np.array(other))
-    count = sum(np.size(v) for v in part.log_deviations)
-    divergence = count * (np.log(0.5) + 0.5 * (4 - 1))
-    results, _ = learner.outer_gradients(episodes)
-    weight = 2 * 0.7**2 / episodes.query.y.shape[1] if kl_weight is None else kl_weight
-    np.testing.assert_allclose(results.objective - results.loss, weight * divergence, rtol=1e-6)
-
-
 def test_the_chaser_loss_is_the_distance_to_more_steps_on_all_points():
     learner, episodes = made(BayesianMAML, particles=1, leader_steps=1)
     results, _ = learner.outer_gradients(episodes)
@@ -179,35 +115,15 @@ def test_classes_are_predicted_by_the_mean_of_probabilities():
     np.testing.assert_allclose(learner.adapted_part.noise("float32"), 0.1, rtol=1e-6)
 
 
-def test_samples_of_platipus_are_apart_and_the_same_at_each_call():
-    learner, episodes = made(PLATIPUS, "float32", particles=4, deviation=0.3)
-    adapted = learner.adapt(tasks.one(episodes.support))
-    each = np.array(learner.predict_particles(adapted, episodes.query.x[0]))
-    assert each.std(axis=0).min() > 1e-2
-    again = learner.adapt(tasks.one(episodes.support))
-    np.testing.assert_array_equal(learner.predict_particles(again, episodes.query.x[0]), each)
-    same = tf.nest.map_structure(lambda t: tf.repeat(t[:1], 2, axis=0), episodes)
-    outputs = learner.outer_gradients(same)[0].outputs  # each task draws a start of its own
-    assert not np.allclose(outputs[0], outputs[1])
-
-
-def test_divergence_of_normals():
-    found = kl_divergence(tf.constant([1.0]), tf.constant([0.5]), tf.constant([0.0]), 2.0)
-    np.testing.assert_allclose(found, np.log(4) + (0.25 + 1) / 8 - 0.5, rtol=1e-6)
-
-
 @pytest.mark.parametrize(
-    ("cls", "arguments", "message"),
+    ("arguments", "message"),
     [
-        (BayesianMAML, {"particles": 0}, "Expected particles to be an integer of at least 1"),
-        (BayesianMAML, {"repulsion": -1}, "Expected repulsion >= 0"),
-        (BayesianMAML, {"spread": 2}, "Expected spread in 0..1"),
-        (BayesianMAML, {"leader_steps": 1.5}, "Expected leader_steps to be an integer"),
-        (PLATIPUS, {"particles": 0}, "Expected particles to be an integer of at least 1"),
-        (PLATIPUS, {"deviation": 0}, "Expected deviation > 0"),
-        (PLATIPUS, {"kl_weight": "a"}, "Expected kl_weight >= 0"),
+        ({"particles": 0}, "Expected particles to be an integer of at least 1"),
+        ({"repulsion": -1}, "Expected repulsion >= 0"),
+        ({"spread": 2}, "Expected spread in 0..1"),
+        ({"leader_steps": 1.5}, "Expected leader_steps to be an integer"),
     ],
 )
-def test_bad_arguments(cls, arguments, message):
+def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
-        cls(tasks.dense(), **arguments)
+        BayesianMAML(tasks.dense(), **arguments)
