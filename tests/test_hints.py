@@ -44,6 +44,7 @@ METHODS = [
         "adapt adaptation_path adapted_model make_rule",
     ),
     (tfmeta.learners.EmbeddingLearner, "embed logits classifier"),
+    (tfmeta.evaluation.ExactGP, "adapt predict_query predict_distribution"),
     (tfmeta.inner.Rule, "make init update learned_rates"),
     (tfmeta.environments.Environment, "draw_task reset observe step parameters tasks"),
 ]

@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfmeta.arguments import check_number
+from tfmeta.hints import Nest
 from tfmeta.learners.gaussian import GaussianLearner, rows_of_targets
 from tfmeta.ops.gaussian_process import check_kernel, covariance, gaussian_posterior
 from tfmeta.types import Examples
@@ -57,20 +58,23 @@ class ExactGP(GaussianLearner):
     def ready(self):
         self.built = True
 
-    def adapt(self, support):
+    def adapt(self, support: Examples, training: bool = False) -> Nest:
         x = self.features(support.x)
         y = rows_of_targets(support.y, x.dtype)
         if self.noise == 0:
             _check_once(x, support.mask)
         return Examples(*(tf.cast(t, tf.float64) for t in (x, y, support.mask)))
 
-    def predict_distribution(self, adapted, x, training=False):
+    def predict_distribution(
+        self, adapted: Nest, x: Nest, training: bool = False
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         x = self.features(x, training)
         kernel = functools.partial(
             covariance, self.kernel, length=self.length, scale=self.scale, period=self.period
         )
         query_x = tf.cast(x, tf.float64)
-        mean, variance = gaussian_posterior(kernel, *adapted, query_x, self.noise)
+        known_x, y, mask = adapted
+        mean, variance = gaussian_posterior(kernel, known_x, y, mask, query_x, self.noise)
         # Rounding may leave a variance below 0 where there is no noise.
         scale = tf.sqrt(tf.maximum(variance + self.noise**2, 1e-12))
         scale = tf.repeat(scale[:, None], mean.shape[1], axis=1)
