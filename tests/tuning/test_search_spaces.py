@@ -1,5 +1,9 @@
 """Every learner's own search space: real arguments, and ranges that hold the defaults."""
 
+import ast
+import inspect
+import textwrap
+
 import pytest
 import tasks
 from conformance.catalogue import frozen
@@ -86,3 +90,12 @@ def test_a_subclass_adds_its_own():
     assert arguments["adapted_layers"] == ["dense"]
     assert arguments["inner_steps"] == 7
     assert {p.name: p for p in hp.space}["inner_steps"].max_value == 14
+
+
+@by_learner
+def test_no_default_is_typed_again(cls):
+    """`default=default_argument(cls, "name")`: a number would stay behind the constructor's."""
+    source = textwrap.dedent(inspect.getsource(cls.search_space))
+    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    given = [k.value for call in calls for k in call.keywords if k.arg == "default"]
+    assert not [ast.unparse(v) for v in given if isinstance(v, ast.Constant)]

@@ -59,11 +59,9 @@ def from_tfds(
     image_size, channels = checked_size(image_size), checked_channels(channels)
     examples, info = _load(name, split, data_dir, download)
     features, count = info.features, int(examples.cardinality())
-    image_feature = _feature(features, image_key, "image_key", name)
     label_feature = _feature(features, label_key, "label_key", name)
-    _check_images(name, image_feature.shape, image_size)
-    if count == 0:
-        raise ValueError(f"Expected at least one example. Received: none in split {split!r}.")
+    _check_images(name, _feature(features, image_key, "image_key", name).shape, image_size)
+    _check_count(count, split)
 
     def plain(example):
         return _image(example[image_key], image_size, channels), example[label_key]
@@ -96,6 +94,11 @@ def _check_images(name, shape, image_size):
             f"Expected image_size for {name!r}, whose images have shape {shape}. "
             "Received: image_size=None. Pass image_size=(height, width)."
         )
+
+
+def _check_count(count, split):
+    if count == 0:
+        raise ValueError(f"Expected at least one example. Received: none in split {split!r}.")
 
 
 def _batches(examples, plain, start):
