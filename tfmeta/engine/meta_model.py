@@ -1,5 +1,6 @@
 """`MetaModel`: a learner is `adapt`, then `predict_query`."""
 
+from types import MappingProxyType
 from typing import Any
 
 import keras
@@ -377,6 +378,13 @@ class MetaModel(keras.Model, metaclass=saving.ReadyAfterInit):
 
     def __setattr__(self, name, value):
         saving.set_attribute(self, super().__setattr__, name, value)
+
+    #: Of some arguments: a function `(learner, name, value)` to the value that is set, or an error.
+    argument_checks: Any = MappingProxyType({})
+
+    def fixed_arguments(self):
+        """Names of arguments that weights or layers were made of: they cannot be set any more."""
+        return frozenset()
 
     def arguments_changed(self):
         """Called after an argument of the constructor was changed as an attribute."""

@@ -142,13 +142,33 @@ def learner_config(learner, arguments):
 
 def set_attribute(learner, keras_set, name, value):
     """`MetaModel.__setattr__`; the first is the learner, the second Keras's own method."""
+    is_argument = name in argument_names(type(learner))
+    if is_argument:
+        check = learner.argument_checks.get(name)
+        value = value if check is None else check(learner, name, value)
+        _check_is_free(learner, name, value)
     # The first value is the constructor's, which is recorded where the caller gave it.
-    known = name in vars(learner) or "_is_ready" in vars(learner)
-    changed = known and name in argument_names(type(learner))
+    changed = is_argument and (name in vars(learner) or "_is_ready" in vars(learner))
     keras_set(name, value)
     if changed:
         argument_changed(learner, name, value)
     kept.attribute_was_set(learner, name)
+
+
+def _check_is_free(learner, name, value):
+    """A ValueError for a new value of an argument that something was made of."""
+    # A gradient learner makes its rule when its network is built, others all in the constructor.
+    made = "_is_ready" in vars(learner) and vars(learner).get("rule", learner) is not None
+    if not made or name not in learner.fixed_arguments():
+        return
+    current = getattr(learner, name, learner._recorded_arguments().get(name))
+    if value is not current and value != current:
+        steps = "; for fewer inner steps on new tasks set evaluation_steps"
+        raise ValueError(
+            f"Expected {name} to stay {current!r}: {type(learner).__name__} has made parameters "
+            f"for it. Received: {value!r}. Make another learner"
+            f"{steps if name == 'inner_steps' else ''}."
+        )
 
 
 def argument_changed(learner, name, value):

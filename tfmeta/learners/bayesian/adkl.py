@@ -93,6 +93,9 @@ class ADKL(GaussianLearner):
         self.encode = dense_layers((*self.hidden, self.representation), dtype, "encoder")
         self.condition = dense_layers((*self.hidden, self.embedding), dtype, "conditioned")
 
+    def fixed_arguments(self):
+        return {"embedding", "hidden", "kernel", "length", "noise", "representation", "scale"}
+
     @property
     def predicts_distributions(self):
         """False of kernel ridge regression, whose loss knows no standard deviations."""

@@ -82,6 +82,9 @@ class ALPaCA(GaussianLearner):
             self.noise, self.learn_noise, self.precision, dtype=self.dtype_policy
         )
 
+    def fixed_arguments(self):
+        return {"learn_noise", "noise", "precision"}
+
     @classmethod
     def search_space(cls, hp):
         """Arguments of the constructor, drawn with the `hp` of keras-tuner."""

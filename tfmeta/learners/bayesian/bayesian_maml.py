@@ -99,7 +99,7 @@ class BayesianMAML(ParticleLearner):
         }
 
     def fixed_arguments(self):
-        return {"particles"}
+        return {"noise", "particles", "spread"}
 
     def make_rule(self):
         return SteinSGD(self.inner_learning_rate, self.particles, self.repulsion)

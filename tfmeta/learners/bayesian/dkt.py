@@ -77,6 +77,9 @@ class DKT(GaussianLearner):
         self.kernel, self.length, self.scale = kernel, self.process.length, self.process.scale
         self.noise = self.process.noise
 
+    def fixed_arguments(self):
+        return {"kernel", "learn_noise", "length", "noise", "scale"}
+
     @property
     def predicts_distributions(self):
         """False where a loss of classes is compiled."""

@@ -80,6 +80,9 @@ class PLATIPUS(ParticleLearner):
         self.seeds = keras.random.SeedGenerator(self.seed)
         self.adapted_part = SampledStarts(self.noise, particles, self.deviation)
 
+    def fixed_arguments(self):
+        return {"deviation", "noise", "particles"}
+
     @classmethod
     def search_space(cls, hp):
         return super().search_space(hp) | {

@@ -92,6 +92,9 @@ class AttentiveNP(LatentNP):
         self.encode_keys = dense_layers(widths, dtype, "key_encoder")
         self.attend = Attention(self.representation, self.heads, dtype=dtype)
 
+    def fixed_arguments(self):
+        return super().fixed_arguments() | {"heads"}
+
     @classmethod
     def search_space(cls, hp):
         """Arguments of the constructor, drawn with the `hp` of keras-tuner."""

@@ -82,6 +82,9 @@ class CNP(GaussianLearner):
         self.encode = dense_layers(widths, dtype, "encoder") if encoder is None else encoder
         self.decode = GaussianDecoder(decoder, self.hidden, self.minimum_scale, dtype=dtype)
 
+    def fixed_arguments(self):
+        return {"decoder", "encoder", "hidden", "minimum_scale", "representation"}
+
     @classmethod
     def search_space(cls, hp):
         """Arguments of the constructor, drawn with the `hp` of keras-tuner."""

@@ -106,6 +106,17 @@ class ConvCNP(GaussianLearner):
         self.convolve = convolutions or ResidualConvolutions(*sizes, dtype=dtype)
         self.decode = GaussianDecoder(decoder, (), self.minimum_scale, dtype=dtype)
 
+    def fixed_arguments(self):
+        return {
+            "blocks",
+            "convolutions",
+            "decoder",
+            "filters",
+            "kernel_size",
+            "minimum_scale",
+            "points_per_unit",
+        }
+
     @classmethod
     def search_space(cls, hp):
         """Arguments of the constructor, drawn with the `hp` of keras-tuner."""

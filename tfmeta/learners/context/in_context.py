@@ -90,6 +90,9 @@ class InContextTransformer(SequenceLearner):
         self.blocks = [Block(self.width, self.heads, dtype=dtype) for _ in range(self.depth)]
         self.last = keras.layers.LayerNormalization(epsilon=1e-5, dtype=dtype)
 
+    def fixed_arguments(self):
+        return {"depth", "heads", "most_rows", "width"}
+
     @classmethod
     def search_space(cls, hp):
         """Arguments of the constructor, drawn with the `hp` of keras-tuner."""

@@ -121,6 +121,17 @@ class LatentNP(GaussianLearner):
         self.seed = check_integer("seed", seed, 0)
         self.seeds = keras.random.SeedGenerator(self.seed)
 
+    def fixed_arguments(self):
+        return {
+            "decoder",
+            "encoder",
+            "hidden",
+            "latent_size",
+            "minimum_scale",
+            "representation",
+            "seed",
+        }
+
     @classmethod
     def search_space(cls, hp):
         """Arguments of the constructor, drawn with the `hp` of keras-tuner."""

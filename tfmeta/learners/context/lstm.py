@@ -63,6 +63,9 @@ class LSTMLearner(SequenceLearner):
         self.cell, self.units = cell, check_integer("units", units, 1)
         self.recurrence = CELLS[cell](self.units, dtype=self.dtype_policy)
 
+    def fixed_arguments(self):
+        return {"cell", "units"}
+
     def read(self, x, y, mask, training=False):
         return recurrence.read(self, x, y, mask)
 

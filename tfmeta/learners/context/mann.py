@@ -87,6 +87,9 @@ class MANN(SequenceLearner):
             self.units, *sizes, self.usage_decay, write_keys, dtype=self.dtype_policy
         )
 
+    def fixed_arguments(self):
+        return {"heads", "memory_rows", "memory_width", "units", "usage_decay", "write_keys"}
+
     def read(self, x, y, mask, training=False):
         return recurrence.read(self, x, y, mask)
 

@@ -98,6 +98,9 @@ class TNP(GaussianLearner):
         self.transform = [Block(*sizes, dtype=dtype) for _ in range(self.blocks)]
         self.decode = GaussianDecoder(None, (self.feedforward,), self.minimum_scale, dtype=dtype)
 
+    def fixed_arguments(self):
+        return {"blocks", "embedding_layers", "feedforward", "heads", "minimum_scale", "width"}
+
     @classmethod
     def search_space(cls, hp):
         """Arguments of the constructor, drawn with the `hp` of keras-tuner."""

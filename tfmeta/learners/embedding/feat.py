@@ -73,6 +73,9 @@ class FEAT(EmbeddingLearner):
         if self.dropout >= 1:
             raise ValueError(f"Expected dropout < 1. Received: {dropout!r}.")
 
+    def fixed_arguments(self):
+        return {"dropout"}
+
     @classmethod
     def search_space(cls, hp):
         """Arguments of the constructor, drawn with the `hp` of keras-tuner."""

@@ -68,6 +68,9 @@ class LabelPropagation(EmbeddingLearner):
         self.neighbours = check_integer("neighbours", neighbours, 1)
         self.learn_scale = check_flag("learn_scale", learn_scale)
 
+    def fixed_arguments(self):
+        return {"learn_scale"}
+
     @classmethod
     def search_space(cls, hp):
         """Arguments of the constructor, drawn with the `hp` of keras-tuner."""

@@ -76,6 +76,11 @@ class MatchingNet(EmbeddingLearner):
         self.order_matters = self.full_context
         self.log_temperature = None
 
+    def fixed_arguments(self):
+        return {"full_context", "learn_temperature"} | (
+            {"temperature"} if self.learn_temperature else set()
+        )
+
     @classmethod
     def search_space(cls, hp):
         """Arguments of the constructor, drawn with the `hp` of keras-tuner."""

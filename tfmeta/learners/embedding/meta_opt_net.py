@@ -75,6 +75,9 @@ class MetaOptNet(EmbeddingLearner):
         self.scale = check_number("scale", scale)
         self.steps = check_integer("steps", steps, 1)
 
+    def fixed_arguments(self):
+        return {"scale"}
+
     @classmethod
     def search_space(cls, hp):
         """Arguments of the constructor, drawn with the `hp` of keras-tuner."""

@@ -104,6 +104,9 @@ class ProtoNet(EmbeddingLearner):
         self.learn_temperature = check_flag("learn_temperature", learn_temperature)
         self.log_temperature = None
 
+    def fixed_arguments(self):
+        return {"learn_temperature"} | ({"temperature"} if self.learn_temperature else set())
+
     @classmethod
     def from_config(cls, config):
         if "distance" not in config and saving.takes(cls, "distance"):  # a file of version 0.1.0

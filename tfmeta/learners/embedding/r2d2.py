@@ -82,6 +82,9 @@ class R2D2(EmbeddingLearner):
         self.regularization = check_number("regularization", regularization)
         self.scale = check_number("scale", scale)
 
+    def fixed_arguments(self):
+        return {"regularization", "scale"}
+
     @classmethod
     def search_space(cls, hp):
         """Arguments of the constructor, drawn with the `hp` of keras-tuner."""

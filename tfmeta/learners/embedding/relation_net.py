@@ -80,6 +80,9 @@ class RelationNet(EmbeddingLearner):
         self.filters = check_integer("filters", filters, 1)
         self.ways = ways if ways is None else check_integer("ways", ways, 2)
 
+    def fixed_arguments(self):
+        return {"filters", "relation"}
+
     @classmethod
     def search_space(cls, hp):
         """Arguments of the constructor, drawn with the `hp` of keras-tuner."""

@@ -105,6 +105,9 @@ class CNAPs(EmbeddingLearner):
         self.hidden = check_integer("hidden", hidden, 1)
         self.regularization = check_number("regularization", regularization)
 
+    def fixed_arguments(self):
+        return {"film_layers", "head", "hidden", "representation"}
+
     @classmethod
     def search_space(cls, hp):
         """Arguments of the constructor, drawn with the `hp` of keras-tuner."""

@@ -109,6 +109,9 @@ class Hypernetwork(MetaModel):
         self.summarize = dense_layers(widths[-2:], dtype, "class_encoder")
         self.generate = None
 
+    def fixed_arguments(self):
+        return {"encoder", "hidden", "representation"}
+
     def ready(self):
         if self.built:
             self.build(building.network_input_shape(self.network))

@@ -137,6 +137,9 @@ class LEO(EmbeddingLearner):
         self.seed = check_integer("seed", seed, 0)
         self.seeds = keras.random.SeedGenerator(self.seed)
 
+    def fixed_arguments(self):
+        return {"dropout", "head_learning_rate", "latent_learning_rate", "latent_size", "seed"}
+
     @classmethod
     def search_space(cls, hp):
         """Arguments of the constructor, drawn with the `hp` of keras-tuner."""

@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from tfmeta.arguments import check_flag, check_integer, check_number
 from tfmeta.backend.network_facts import can_be_cloned, ends_linear, has_batch_norm
 from tfmeta.backend.private_keras import layers_of
 from tfmeta.engine import building, losses, saving
@@ -123,20 +122,9 @@ class GradientLearner(MetaModel):
         if self.rule is not None and not self.rule.weights:
             self.__dict__["rule"] = self.make_rule()
 
-    def __setattr__(self, name, value):
-        check = _CHECKS.get(name)
-        value = value if check is None else check(name, value)
-        if name in saving.argument_names(type(self)):
-            checks.check_fixed_arguments(self, name, value)
-        if name == "first_order" and value and not self.takes_first_order:
-            raise ValueError(
-                f"Expected no first_order: {type(self).__name__} takes no derivative through its "
-                f"inner loop. Received: first_order={value}. Leave it out."
-            )
-        super().__setattr__(name, value)
+    argument_checks = checks.OF_ARGUMENTS
 
     def fixed_arguments(self):
-        """Names of the arguments that what is learned depends on, a set."""
         return {"inner_steps"} if self.most_steps is not None else set()
 
     # Weights, and what is learned besides.
@@ -328,20 +316,3 @@ class GradientLearner(MetaModel):
             default = saving.default_argument(cls, "first_order")
             space["first_order"] = hp.Boolean("first_order", default=default)
         return super().search_space(hp) | space
-
-
-def _check_steps(name, value):
-    if name == "evaluation_steps" and value is None:
-        return None
-    return check_integer(name, value, 0)
-
-
-# Of arguments, when they are made and when they are changed.
-_CHECKS = {
-    "inner_learning_rate": check_number,
-    "inner_steps": _check_steps,
-    "evaluation_steps": _check_steps,
-    "first_order": check_flag,
-    "transductive": check_flag,
-    "checkpoint_inner_steps": check_flag,
-}

@@ -2,7 +2,7 @@
 
 import warnings
 
-from tfmeta.arguments import check_integer
+from tfmeta.arguments import check_flag, check_integer, check_number
 
 
 def check_evaluation_steps(evaluation_steps, most_steps):
@@ -29,15 +29,34 @@ def check_inner_steps(learner, steps, weights):
         )
 
 
-def check_fixed_arguments(learner, name, value):
-    """An argument that parameters were made for does not change."""
-    made = learner.__dict__.get("rule") is not None
-    if made and name in learner.fixed_arguments() and value != getattr(learner, name):
+def _check_steps(learner, name, value):
+    if name == "evaluation_steps" and value is None:
+        return None
+    return check_integer(name, value, 0)
+
+
+def _check_first_order(learner, name, value):
+    if check_flag(name, value) and not learner.takes_first_order:
         raise ValueError(
-            f"Expected {name} to stay {getattr(learner, name)!r}: {type(learner).__name__} has "
-            f"made parameters for it. Received: {value!r}. Make another learner; for fewer inner "
-            "steps on new tasks set evaluation_steps."
+            f"Expected no first_order: {type(learner).__name__} takes no derivative through its "
+            f"inner loop. Received: first_order={value}. Leave it out."
         )
+    return value
+
+
+def _check_flag(learner, name, value):
+    return check_flag(name, value)
+
+
+#: Of arguments, when they are made and when they are changed.
+OF_ARGUMENTS = {
+    "inner_learning_rate": lambda learner, name, value: check_number(name, value),
+    "inner_steps": _check_steps,
+    "evaluation_steps": _check_steps,
+    "first_order": _check_first_order,
+    "transductive": _check_flag,
+    "checkpoint_inner_steps": _check_flag,
+}
 
 
 def check_weights_with_parameters(learner):

@@ -6,6 +6,15 @@ from tfmeta.engine.saving import default_argument
 from tfmeta.learners.gradient.base import GradientLearner
 
 
+def _no_inner_steps(learner, name, value):
+    if value != 0:
+        raise ValueError(
+            "Expected no inner_steps: Finetune takes none in training. "
+            f"Received: inner_steps={value!r}. Set evaluation_steps."
+        )
+    return value
+
+
 @keras.saving.register_keras_serializable("tfmeta")
 class Finetune(GradientLearner):
     """Train one network on all tasks together; adapt it to a new one by gradient descent.
@@ -57,13 +66,7 @@ class Finetune(GradientLearner):
             **{"inner_steps": 0} | kwargs,
         )
 
-    def __setattr__(self, name, value):
-        if name == "inner_steps" and value != 0:
-            raise ValueError(
-                "Expected no inner_steps: Finetune takes none in training. "
-                f"Received: inner_steps={value!r}. Set evaluation_steps."
-            )
-        super().__setattr__(name, value)
+    argument_checks = GradientLearner.argument_checks | {"inner_steps": _no_inner_steps}
 
     @classmethod
     def refused_arguments(cls):

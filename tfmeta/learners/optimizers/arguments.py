@@ -7,16 +7,17 @@ from tfmeta.arguments import check_integer
 from tfmeta.engine.checks import episode_checks
 from tfmeta.inner import Rule
 
-#: Arguments that are numbers of steps.
-LENGTHS = ("inner_steps", "unroll_length", "fewest_steps", "warm_start")
 _MINIMUM = {"unroll_length": 1, "fewest_steps": 1, "warm_start": 0, "inner_batch_size": 1}
 
 
-def checked(name, value):
-    """An argument of this name, when it is made and when it is changed."""
-    if name in _MINIMUM and not (value is None and name != "warm_start"):
-        return check_integer(name, value, _MINIMUM[name])
-    return value
+def _checked(learner, name, value):
+    if value is None and name != "warm_start":
+        return None
+    return check_integer(name, value, _MINIMUM[name])
+
+
+#: Of arguments, when they are made and when they are changed.
+OF_ARGUMENTS = dict.fromkeys(_MINIMUM, _checked)
 
 
 def check_network(network):

@@ -110,7 +110,6 @@ class LearnedOptimizer(GradientLearner):
     def ready(self):
         arguments.check_lengths(self)
         super().ready()
-        self.__dict__["_lengths_are_set"] = True
 
     def make_parameters(self):
         object.__setattr__(self, "_made_for", lambda: ())
@@ -206,13 +205,14 @@ class LearnedOptimizer(GradientLearner):
 
     # Arguments.
 
-    def __setattr__(self, name, value):
-        super().__setattr__(name, arguments.checked(name, value))
-        if name in arguments.LENGTHS and "_lengths_are_set" in vars(self):
-            arguments.check_lengths(self)
+    argument_checks = GradientLearner.argument_checks | arguments.OF_ARGUMENTS
+
+    def fixed_arguments(self):
+        return {"draw_weights", "rule"}
 
     def arguments_changed(self):
-        pass
+        if "_is_ready" in vars(self):  # all of them are set
+            arguments.check_lengths(self)
 
     @classmethod
     def refused_arguments(cls):

@@ -112,6 +112,9 @@ class GradientPolicy(PolicyLearner):
         self.before_tracker = keras.metrics.Mean(name="return_before")
         self.kl_tracker = keras.metrics.Mean(name="kl")
 
+    def fixed_arguments(self):
+        return {"deviation", "environment"}
+
     @classmethod
     def search_space(cls, hp):
         """Arguments of the constructor, drawn with the `hp` of keras-tuner."""

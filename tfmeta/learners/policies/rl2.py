@@ -77,6 +77,9 @@ class RL2(ActorCritic):
         self.units = check_integer("units", units, 1)
         self.memory = keras.layers.GRUCell(self.units, name="memory")
 
+    def fixed_arguments(self):
+        return {"units"}
+
     @property
     def gains_in_xla(self):  # type: ignore[override]
         """In the graph a step takes half as long: it is many small operations, one by one."""

@@ -100,6 +100,9 @@ class VariBAD(ActorCritic):
         self.decoder_layers = [keras.layers.Dense(w, "relu") for w in self.decoder_hidden]
         self.decoder_layers.append(keras.layers.Dense(1, name="rewards"))
 
+    def fixed_arguments(self):
+        return {"decoder_hidden", "latent_size", "policy_hidden", "units"}
+
     @classmethod
     def search_space(cls, hp):
         """Arguments of the constructor, drawn with the `hp` of keras-tuner."""
