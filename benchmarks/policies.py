@@ -82,11 +82,10 @@ ROWS = {
     "mdp": Row(
         tabular_mdps(),
         {"rl2": 0.752, "psrl": 0.665, "ucrl2": 0.706, "random": 0.482},
-        arguments={"decay": 0.3, "reward_weight": 1.0},
+        arguments={"decay": 0.3},
         tasks=150,
-        steps=6000,
+        steps=1200,
         entropy=(0.005, 0.002),
-        jit_compile=True,
     ),
     "grid": Row(
         grid_navigation(),
