@@ -91,5 +91,6 @@ def _no_litert(learner, what):
     return ValueError(
         f"Expected a learner of LiteRT's own operations. Received: {type(learner).__name__}, "
         f"{what}. Call export(path), which writes a SavedModel, or learner.adapted_model(support)"
-        '.export(path, format="litert") for one task that was learned here.'
+        '.export(path, format="litert") for one task that was learned here, unless it predicts in '
+        "float64."
     )
