@@ -15,8 +15,9 @@
 #     python tutorials/15_reptile_keras_io.py
 #     python tutorials/15_reptile_keras_io.py --data glyphs    # ships in the package, no download
 #
-# Expect, 5-way 5-shot on 600 test episodes of Omniglot, 93.7 ± 0.4 % after 2,000 meta-steps and
-# 3.6 minutes of CPU. Steps and networks are the example's.
+# Expect, 5-way 5-shot on 600 test episodes of Omniglot, 93.67 ± 0.35 % after 2,000 meta-steps and
+# 3.7 minutes of CPU, and 97.23 ± 0.64 % by the protocol of 1, 2 and 4, with the same weights. Steps
+# and networks are the example's.
 
 # %%
 import argparse
@@ -187,6 +188,29 @@ figure.savefig(options.output / "reptile_training.png", dpi=120)
 test_tasks = tasks_of(test, seed=2, count=options.test_episodes)
 report = tfmeta.evaluation.evaluate_episodes(reptile, test_tasks, count=options.test_episodes)
 print(f"\n{classes}-way {shots}-shot, test classes: {report}")
+
+# %% [markdown]
+# ## The figure by the protocol of keras.io
+# The same weights, scored as there: classes and pictures are drawn with replacement, one test
+# picture a class, and the argmax runs over the pictures. That asks of each class which of the five
+# pictures is the likeliest one, and so is told that each class is there once.
+
+
+# %%
+def task_of_keras_io():
+    drawn = [test.of_class(int(i)) for i in random.choice(test.num_classes, classes)]
+    drawn = np.stack([pictures[random.choice(len(pictures), shots + 1)] for pictures in drawn])
+    labels = np.repeat(np.arange(classes), shots)
+    return tfmeta.Examples(drawn[:, :-1].reshape(-1, 28, 28, 1), labels), drawn[:, -1]
+
+
+right = []
+for _ in range(options.test_episodes):
+    support, pictures = task_of_keras_io()
+    outputs = reptile.predict_query(reptile.adapt(support), pictures).numpy()
+    right.append((outputs.argmax(axis=0) == np.arange(classes)).mean())
+theirs = tfmeta.evaluation.EvaluationReport(np.array(right), "accuracy")
+print(f"by keras.io's protocol: {theirs}")
 
 # %% [markdown]
 # ## Visualize results: one test task
