@@ -3,9 +3,13 @@
 import os
 import zipfile
 
+import keras
 import numpy as np
 import pytest
+import tasks
+import tensorflow as tf
 
+import tfmeta
 from tfmeta.datasets import from_arrays, from_folder, from_tfds
 from tfmeta.types import ClassDataset
 
@@ -90,3 +94,35 @@ def test_a_class_that_is_taken_twice():
     dataset = from_arrays(np.zeros((4, 2)), [0, 1, 2, 0])
     with pytest.raises(ValueError, match=r"each class once.*\['1'\]"):
         dataset.subset([1, 0, 1])
+
+
+def test_a_picture_that_turns_unreadable_in_the_middle_of_fit(tmp_path):
+    """It is named, or counted and replaced by another one of its class."""
+    random = np.random.default_rng(0)
+    for name in ("a", "b", "c"):
+        (tmp_path / name).mkdir()
+        for i in range(8):
+            pixels = random.integers(0, 256, (6, 6, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / name / f"{i}.png")
+
+    def fit(on_error):
+        dataset = from_folder(tmp_path, in_memory=False, on_error=on_error)
+        path, whole = tmp_path / "b" / "5.png", (tmp_path / "b" / "5.png").read_bytes()
+        spoil = keras.callbacks.LambdaCallback(
+            on_train_batch_end=lambda batch, logs: path.write_bytes(b"gone") if batch == 0 else None
+        )
+        learner = tfmeta.learners.ProtoNet(tfmeta.networks.mlp((6, 6, 3), 4, hidden=()))
+        learner.compile("sgd", tasks.CROSSENTROPY, run_eagerly=True)
+        episodes = tfmeta.episodes.classification(
+            dataset, ways=3, shots=2, queries=2, meta_batch_size=1
+        )
+        try:
+            learner.fit(episodes, steps_per_epoch=8, callbacks=[spoil], verbose=0)
+        finally:
+            path.write_bytes(whole)
+        return int(learner.optimizer.iterations), list(dataset.x.source.skipped)
+
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"Received: b/5\.png"):
+        fit("raise")
+    with pytest.warns(UserWarning, match=r"Skipped 1 of 24 pictures: b/5\.png"):
+        assert fit("skip") == (8, ["b/5.png"])

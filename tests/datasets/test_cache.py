@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from disks import PAGE_BYTES, filled, small_disk
 
+from tfmeta.datasets import cache as caches
 from tfmeta.datasets import from_folder, pictures
 from tfmeta.rows import Rows
 
@@ -119,6 +120,24 @@ def test_a_cache_goes_on_after_kills(folder, tmp_path, monkeypatch):
             assert progress["done"] == min(16 * (writes // 3), 36)
         assert killed_after(1, folder, cache) == first
         assert_same(from_folder(folder, cache=cache), expected)
+
+
+def test_a_bar_shows_how_far_a_cache_of_many_pictures_is(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(pictures, "_BATCH_BYTES", 1)  # batches of 16
+    from_folder(folder, cache=tmp_path / "few")
+    assert capsys.readouterr().out == ""
+    monkeypatch.setattr(caches, "_WITHOUT_BAR", 35)
+    from_folder(folder)
+    in_memory = capsys.readouterr().out
+    from_folder(folder, cache=tmp_path / "cache")
+    for said in (in_memory, capsys.readouterr().out):
+        assert [said.count(f"{done}/36") for done in (16, 36)] == [1, 1]
+    from_folder(folder, cache=tmp_path / "cache")
+    assert capsys.readouterr().out == "", "it is only read"
+    assert killed_after(4, folder, tmp_path / "killed") == -signal.SIGKILL
+    from_folder(folder, cache=tmp_path / "killed")
+    said = capsys.readouterr().out
+    assert [said.count(f"{done}/36") for done in (16, 32, 36)] == [0, 1, 1], "it goes on"
 
 
 def test_one_process_makes_a_cache_and_the_others_wait(folder, tmp_path):

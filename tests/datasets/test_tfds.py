@@ -1,7 +1,9 @@
 """from_tfds and omniglot: a stand-in for tfds in the quick tests, the real one where it is."""
 
+import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import types
@@ -90,6 +92,21 @@ def test_cache(fake, tmp_path):
         from_tfds("pets", image_size=4, label_key="id", cache=tmp_path / "pets")
     numbered = from_tfds("pets", label_key="id", cache=tmp_path / "numbered")
     np.testing.assert_array_equal(numbered.x, IMAGES)
+
+
+def test_a_cache_goes_on_after_kills(tmp_path):
+    script = pathlib.Path(__file__).with_name("killed_tfds.py")
+    result = subprocess.run(
+        [sys.executable, script, tmp_path],
+        env=os.environ | {"PYTHONPATH": str(script.parents[2])},
+        capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr[-3000:]
+    *found, seconds = [json.loads(line) for line in result.stdout.splitlines()]
+    print(f"{seconds:.1f} s of CPU")
+    dones = {2: 0, 5: 2, 9: 6, 11: 6}
+    expected = [[w, -signal.SIGKILL if w < 11 else 0, d, 0, True] for w, d in dones.items()]
+    assert found == expected
 
 
 def test_enlarging(fake):

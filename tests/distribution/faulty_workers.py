@@ -78,7 +78,7 @@ def again(worker):
 
 
 def stuck(worker):
-    sleep = At(2, lambda: time.sleep(60))
+    sleep = At(2, lambda: time.sleep(30))
     fit(tfmeta.distribution.join(8), tfmeta.distribution.share(4), "stuck", [sleep] * worker)
 
 

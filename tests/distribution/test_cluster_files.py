@@ -108,3 +108,31 @@ def test_worker_sh_writes_tf_config():
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert result.stdout == "['a:1', 'b:2']\n"
+
+
+# In the place of Python: what it is called with, and what it is told by the environment.
+PRINTS = """#!/bin/sh
+echo "$@"
+env | grep ^KERASTUNER_ | sort
+"""
+
+
+@pytest.mark.parametrize(("index", "name"), [("0", "chief"), ("1", "worker1")])
+def test_the_pods_of_a_search_know_who_they_are(index, name, tmp_path):
+    yaml = pytest.importorskip("yaml")
+    _, job = yaml.safe_load_all((CLUSTER / "kubernetes_tune.yaml").read_text())
+    container = job["spec"]["template"]["spec"]["containers"][0]
+    (tmp_path / "python").write_text(PRINTS)
+    (tmp_path / "python").chmod(0o755)
+    variables = {v["name"]: v["value"] for v in container["env"] if "value" in v}
+    result = subprocess.run(
+        [*container["command"], *container.get("args", [])],
+        env=variables | {"INDEX": index, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert result.stdout.splitlines() == [
+        "docs/cluster/tune.py --folder /shared/search_1",
+        "KERASTUNER_ORACLE_IP=tuner-0.tuner",
+        "KERASTUNER_ORACLE_PORT=2221",
+        f"KERASTUNER_TUNER_ID={name}",
+    ]

@@ -11,6 +11,8 @@ import pytest
 from tfmeta import distribution
 
 TESTS = pathlib.Path(__file__).parents[1]
+# Seconds that a fault may take from its start, TensorFlow's included, until all have stopped.
+IN_TIME = 60
 CLUSTER = {"chief": ["a:1"], "worker": ["b:2", "c:3"]}
 
 
@@ -47,17 +49,19 @@ def test_two_workers_equal_one_process(steps, names, tmp_path):
 def test_faults_are_named_in_time(tmp_path):
     faults = ["late", "leaderless", "port", "clusters", "sizes", "same"]
     lines = said("faulty_workers.py", tmp_path, *faults)
-    errors, of_fault = [], {}
+    errors, of_fault, seconds = [], {}, {}
     for line in lines:
         if "error" in line:
             errors.append(f"{line['error']}: {line['text']}")
         elif "fault" in line:
             of_fault[line["fault"]] = (line["ends"], sorted(errors))
+            seconds[line["fault"]] = line["seconds"]
             errors = []
     assert list(of_fault) == faults
     ended = {name: found for name, (found, _) in of_fault.items()}
     both = {name: [-1, -1] for name in faults[2:]}
     assert ended == {"late": [-1, 0], "leaderless": [0, -1]} | both
+    assert max(seconds.values()) < IN_TIME, seconds
     texts = {name: " | ".join(found) for name, (_, found) in of_fault.items()}
     assert "TimeoutError: Expected all 2 workers to start in time. Rec" in texts["late"]
     assert "no word of worker 1 (localhost:" in texts["late"]
@@ -73,6 +77,8 @@ def test_faults_are_named_in_time(tmp_path):
 def test_a_killed_worker_stops_all_and_the_restart_ends_as_if_nothing_was(tmp_path):
     lines = said("faulty_workers.py", tmp_path, "whole", "killed", "elsewhere", "again", "stuck")
     ended = {line["fault"]: line["ends"] for line in lines if "fault" in line}
+    seconds = {line["fault"]: line["seconds"] for line in lines if "fault" in line}
+    assert seconds["stuck"] < IN_TIME, seconds
     both = [-1, -1]
     assert ended == {
         "whole": [0, 0], "killed": [-1, 9], "elsewhere": both, "again": [0, 0], "stuck": both

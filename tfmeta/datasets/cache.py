@@ -24,6 +24,7 @@ import numpy as np
 from tfmeta.types import ClassDataset
 
 _FORMAT = 1
+_WITHOUT_BAR = 2000  # images, which take a few seconds
 _OWN = {"x.bin", "class_ids.npy", "cache.json", "progress.json", "labels.txt", "lock"}
 _MEANINGS = {
     "kind": "another kind of source",
@@ -68,7 +69,7 @@ def cached(path, identity, source, count, produce, skipped, named=None):
 
 def progress_bar(count):
     """A function of the number of examples done: Keras's bar, where there are many."""
-    if count <= 2000:
+    if count <= _WITHOUT_BAR:
         return lambda done: None
     import keras
 

@@ -73,6 +73,9 @@ class AdaptedModel(keras.Model):
         """
         if format != "litert":
             return super().export(filepath, format=format, **kwargs)
+        # Keras's converter would write Flex operations, which a plain interpreter does not run.
+        target = {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]}
+        kwargs["target_spec"] = target | kwargs.get("target_spec", {})
         try:
             with elementary_operations():
                 return super().export(filepath, format=format, **kwargs)

@@ -332,6 +332,14 @@ class MetaModel(keras.Model, metaclass=saving.ReadyAfterInit):
         saved_in_keras.check_path(self, filepath)
         return super().save(filepath, *args, **kwargs)
 
+    def load_weights(self, filepath, *args, **kwargs):
+        """As `keras.Model.load_weights`; a file that was cut short is named, and changes nothing.
+
+        Raises:
+            ValueError: the file is cut short or damaged.
+        """
+        return saved_in_keras.load_weights(super().load_weights, filepath, *args, **kwargs)
+
     def export(
         self, filepath: Path, format: str = "tf_saved_model", *,
         like: Examples | Episode | None = None,

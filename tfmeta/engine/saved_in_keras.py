@@ -1,5 +1,7 @@
 """What Keras asks of a learner when it writes and reads a file: functions of the learner."""
 
+import zipfile
+
 import keras
 
 from tfmeta.backend.private_keras import writes_hdf5
@@ -10,6 +12,19 @@ def check_path(learner, filepath):
     """Raise a ValueError for a HDF5 file, before Keras empties what is there."""
     if str(filepath).endswith((".h5", ".hdf5")):
         raise no_hdf5(learner)
+
+
+def load_weights(keras_load, filepath, *args, **kwargs):
+    """`MetaModel.load_weights`."""
+    try:
+        return keras_load(filepath, *args, **kwargs)
+    except (OSError, zipfile.BadZipFile) as error:
+        if getattr(error, "errno", None) is not None:  # not there, say: that names the file
+            raise
+        raise ValueError(
+            f"Expected a whole weights file. Received: {filepath}, which is cut short or damaged "
+            f"({error}). Copy or save it anew; the learner is as it was."
+        ) from error
 
 
 def config(learner):

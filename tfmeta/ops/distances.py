@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from tfmeta.backend.solve import is_elementary
+
 
 def squared_euclidean(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     """Squared Euclidean distance of every row of `a` to every row of `b`.
@@ -15,11 +17,10 @@ def squared_euclidean(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     Returns:
         `[M, N]`, of the dtype of `a`.
     """
-    return (
-        tf.reduce_sum(a * a, axis=-1)[:, None]
-        - 2.0 * tf.matmul(a, b, transpose_b=True)
-        + tf.reduce_sum(b * b, axis=-1)[None, :]
-    )
+    of_a, of_b = tf.reduce_sum(a * a, axis=-1)[:, None], tf.reduce_sum(b * b, axis=-1)[None, :]
+    product = 2.0 * tf.matmul(a, b, transpose_b=True)
+    # LiteRT's converter takes |a|^2 of a constant for a bias of the product, of its columns.
+    return of_a + of_b - product if is_elementary() else of_a - product + of_b
 
 
 def euclidean(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
