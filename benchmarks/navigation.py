@@ -51,7 +51,7 @@ OF_ALL = {"inner_learning_rate": (0.5, 0.05), "decay": 0.95}
 ROWS = {
     "navigation-trpo": Row("MAMLTRPO", {"curvature_tasks": 10}, steps=140),
     "navigation-ppo": Row("MAMLPPO", {}, steps=40, rate=1e-3),
-    "navigation-promp": Row("ProMP", {}, steps=40, rate=1e-3),
+    "navigation-promp": Row("ProMP", {}, steps=300, rate=(2e-3, 1e-4)),
 }
 
 
