@@ -23,7 +23,7 @@ def load_weights(keras_load, filepath, *args, **kwargs):
             raise
         raise ValueError(
             f"Expected a whole weights file. Received: {filepath}, which is cut short or damaged "
-            f"({error}). Copy or save it anew; the learner is as it was."
+            f"({error}). Copy or save it anew."
         ) from error
 
 
