@@ -1,4 +1,4 @@
-"""Systems of linear equations: by TensorFlow's solver, or without it where it is not to be had."""
+"""Systems of linear equations, and the precision of such, where TensorFlow's are not to be had."""
 
 import contextlib
 import contextvars
@@ -21,6 +21,14 @@ def elementary_operations():
 def is_elementary():
     """True inside of `elementary_operations`."""
     return _elementary.get()
+
+
+def double_precision():
+    """Float64, in which posteriors are computed; float32 where LiteRT computes, which has no other.
+
+    What is computed in float64 before, and only read there, loses nothing but its last digits.
+    """
+    return tf.float32 if is_elementary() else tf.float64
 
 
 def solve(matrix, right):

@@ -101,11 +101,28 @@ def gaussian_posterior(
     Reference:
         Rasmussen and Williams, "Gaussian Processes for Machine Learning" (2006), section 2.2.
     """
+    weights, whitening = conditioned(covariance, x, y, mask, noise)
+    return posterior_at(covariance, x, weights, whitening, query_x)
+
+
+def conditioned(covariance, x, y, mask, noise):
+    """What a posterior is made of, whatever it is asked for: arguments as of `gaussian_posterior`.
+
+    Returns:
+        `(weights [S, d], whitening [S, S])`: `K^-1 y`, and the inverse of `K`'s Cholesky factor,
+        both 0 for rows that do not count.
+    """
     real = tf.cast(mask, x.dtype)
     factor = _factor(covariance, x, real, noise)
-    between = covariance(x, query_x) * real[:, None]
-    mean = tf.matmul(between, tf.linalg.cholesky_solve(factor, y * real[:, None]), True)
-    half = tf.linalg.triangular_solve(factor, between)
+    whitening = tf.linalg.triangular_solve(factor, tf.linalg.diag(real))
+    return tf.linalg.cholesky_solve(factor, y * real[:, None]), whitening
+
+
+def posterior_at(covariance, x, weights, whitening, query_x):
+    """Mean `[M, d]` and variance `[M]` at inputs `[M, D]`, of what `conditioned` gave."""
+    between = covariance(x, query_x)
+    mean = tf.matmul(between, weights, transpose_a=True)
+    half = tf.matmul(whitening, between)
     prior = covariance(query_x[:, None], query_x[:, None])[:, 0, 0]
     return mean, prior - tf.reduce_sum(half**2, axis=0)
 

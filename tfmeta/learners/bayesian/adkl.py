@@ -10,7 +10,7 @@ from tfmeta.engine.inputs import as_tensor
 from tfmeta.engine.saving import default_argument
 from tfmeta.engine.task import TaskResult
 from tfmeta.hints import Nest
-from tfmeta.learners.bayesian.base import GaussianProcess, KnownValues
+from tfmeta.learners.bayesian.base import GaussianProcess
 from tfmeta.learners.context.base import check_widths, dense_layers, mean_of_rows
 from tfmeta.learners.gaussian import (
     GaussianLearner,
@@ -39,7 +39,7 @@ class ADKL(GaussianLearner):
     `predict_distribution` has the process's standard deviation, noise included.
 
     Meta-learned: the weights of `f`, `h` and `r`, the kernel's numbers, `s`, and a constant that
-    predictions start from. Adapted: `z`, and the support set's features. Behind these, computed in
+    predictions start from. Adapted: `z`, and the posterior. Behind the features, computed in
     float64.
 
     Differs from the paper: its bound on the information that `z` has of the task, which compares
@@ -128,7 +128,7 @@ class ADKL(GaussianLearner):
         y = rows_of_targets(support.y, x.dtype)
         points = full_precision(self.encode(tf.concat([x, y], axis=-1), training=training))
         task = mean_of_rows(points, support.mask)
-        return KnownValues(self.conditioned(x, task, training), y, support.mask, task)
+        return self.process.known(self.conditioned(x, task, training), y, support.mask, task)
 
     def conditioned(self, features, task, training=False):
         """`g(x)`: features `[rows, F]` and the task's `z` `[R]` to `[rows, E]`."""

@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from tfmeta.arguments import check_flag, check_number
+from tfmeta.backend.solve import double_precision
 from tfmeta.engine.saving import default_argument
 from tfmeta.hints import Nest
 from tfmeta.inner.rule import Learned
@@ -20,11 +21,11 @@ class LinearPosterior(NamedTuple):
 
     Attributes:
         mean: of the weights, `K` `[F, d]`.
-        factor: the Cholesky factor of the precision `L` `[F, F]`.
+        whitening: `G^-1` `[F, F]`, of the Cholesky factor `G` of the precision, `L = G G^T`.
     """
 
     mean: Any
-    factor: Any
+    whitening: Any
 
 
 @keras.saving.register_keras_serializable("tfmeta")
@@ -101,16 +102,16 @@ class ALPaCA(GaussianLearner):
     def adapt(self, support: Examples, training: bool = False) -> Nest:
         x = self.features(support.x, training)
         y = rows_of_targets(support.y, x.dtype)
-        return LinearPosterior(*self.prior(x, y, tf.cast(support.mask, x.dtype)))
+        return self.prior(x, y, tf.cast(support.mask, x.dtype))
 
     def predict_distribution(
         self, adapted: Nest, x: Nest, training: bool = False
     ) -> tuple[tf.Tensor, tf.Tensor]:
         x = self.features(x, training)
-        rows = tf.cast(x, tf.float64)
-        mean = tf.matmul(rows, adapted.mean)
-        half = tf.linalg.triangular_solve(adapted.factor, tf.transpose(rows))
-        spread = tf.sqrt(1.0 + tf.reduce_sum(half**2, axis=0))
+        rows, weights, whitening = (_double(t) for t in (x, adapted.mean, adapted.whitening))
+        mean = tf.matmul(rows, weights)
+        half = tf.matmul(rows, whitening, transpose_b=True)
+        spread = tf.sqrt(1.0 + tf.reduce_sum(half**2, axis=1))
         scale = spread[:, None] * self.prior.scale()
         return tf.cast(mean, x.dtype), tf.cast(scale, x.dtype)
 
@@ -139,20 +140,24 @@ class LinearPrior(Learned):
 
     def scale(self):
         """`s`, `[d]`, float64."""
-        return tf.exp(tf.cast(self.log_scale, tf.float64))
+        return tf.exp(_double(self.log_scale))
 
     def call(self, x, y, real):
-        """The posterior of features `[S, F]` and targets `[S, d]`: `(K, factor of L)`, float64."""
+        """The posterior of features `[S, F]` and targets `[S, d]`: `LinearPosterior`, float64."""
         mean, below, diagonal, x, y, real = (
-            tf.cast(t, tf.float64)
-            for t in (self.mean, self.below, self.log_diagonal, x, y, real[:, None])
+            _double(t) for t in (self.mean, self.below, self.log_diagonal, x, y, real[:, None])
         )
         root = tf.linalg.set_diag(tf.linalg.band_part(below, -1, 0), tf.exp(diagonal))
         precision = tf.matmul(root, root, transpose_b=True)
         x, y = x * real, y * real
         factor = cholesky(precision + tf.matmul(x, x, transpose_a=True))
         right = tf.matmul(precision, mean) + tf.matmul(x, y, transpose_a=True)
-        return tf.linalg.cholesky_solve(factor, right), factor
+        whitening = tf.linalg.triangular_solve(factor, tf.eye(tf.shape(factor)[0], dtype=x.dtype))
+        return LinearPosterior(tf.linalg.cholesky_solve(factor, right), whitening)
+
+
+def _double(values):
+    return tf.cast(values, double_precision())
 
 
 def check_noise(noise):

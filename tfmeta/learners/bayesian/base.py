@@ -7,13 +7,15 @@ import keras
 import tensorflow as tf
 
 from tfmeta.arguments import check_number
+from tfmeta.backend.solve import double_precision
 from tfmeta.inner.rule import Learned
 from tfmeta.learners.bayesian.alpaca import check_noise
 from tfmeta.ops.gaussian_process import (
     check_kernel,
+    conditioned,
     covariance,
-    gaussian_posterior,
     marginal_likelihood,
+    posterior_at,
 )
 
 #: Kernels of features that are none of their differences.
@@ -21,19 +23,23 @@ PRODUCTS = ("cosine", "linear")
 
 
 class KnownValues(NamedTuple):
-    """Where a Gaussian process is known, what a learner adapts.
+    """Where a Gaussian process is known, and its posterior: what a learner adapts.
+
+    With `K` the covariances of the noisy values, and `K = G G^T` its Cholesky factor:
 
     Attributes:
         features: `[S, F]`.
         values: `[S, d]`.
-        mask: `[S]`, 0 for padding.
+        weights: `K^-1 (values - c)`, `[S, d]`, float64; 0 for padding.
+        whitening: `G^-1`, `[S, S]`, float64; columns of 0 for padding.
         task: what else is known of the task, a nest of tensors.
         present: `[d]`, 0 for a class without a support example; ones in regression.
     """
 
     features: Any
     values: Any
-    mask: Any
+    weights: Any
+    whitening: Any
     task: Any = ()
     present: Any = ()
 
@@ -89,21 +95,28 @@ class GaussianProcess(Learned):
             scale /= math.sqrt(a.shape[-1])
         return scale**2 * tf.matmul(a, b, transpose_b=True)
 
+    def known(self, features, values, mask, task=(), present=()):
+        """`KnownValues` of features `[S, F]`, values `[S, d]` and a mask `[S]`, 0 for padding."""
+        wanted = _double(values) - _double(self.offset)
+        weights, whitening = conditioned(
+            self.covariance, _double(features), wanted, mask, _exp(self.log_noise)
+        )
+        return KnownValues(features, values, weights, whitening, task, present)
+
     def posterior(self, known, features):
         """What is expected at features `[M, F]`, given `KnownValues`.
 
         Returns:
             `(mean, scale)` `[M, d]`, float64, of another noisy value.
         """
-        points, values, features = (_double(t) for t in (known.features, known.values, features))
-        noise, offset = _exp(self.log_noise), _double(self.offset)
-        mean, variance = gaussian_posterior(
-            self.covariance, points, values - offset, known.mask, features, noise
+        points, weights, whitening, features = (
+            _double(t) for t in (known.features, known.weights, known.whitening, features)
         )
+        mean, variance = posterior_at(self.covariance, points, weights, whitening, features)
         # Rounding may leave a variance below 0 at a point that is known.
-        scale = tf.sqrt(tf.maximum(variance, 0.0) + noise**2)
+        scale = tf.sqrt(tf.maximum(variance, 0.0) + _exp(self.log_noise) ** 2)
         columns = mean.shape[1] or tf.shape(mean)[1]  # as many as classes, where these are counted
-        return mean + offset, tf.repeat(scale[:, None], columns, axis=1)
+        return mean + _double(self.offset), tf.repeat(scale[:, None], columns, axis=1)
 
     def log_marginal(self, features, values, mask):
         """The log-likelihood of all noisy values together, `[d]`, float64."""
@@ -118,7 +131,7 @@ class GaussianProcess(Learned):
 
 
 def _double(values):
-    return tf.cast(values, tf.float64)
+    return tf.cast(values, double_precision())
 
 
 def _exp(values):

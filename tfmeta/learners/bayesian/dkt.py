@@ -8,7 +8,7 @@ from tfmeta.engine.inputs import as_tensor
 from tfmeta.engine.saving import default_argument
 from tfmeta.engine.task import TaskResult
 from tfmeta.hints import Nest
-from tfmeta.learners.bayesian.base import GaussianProcess, KnownValues
+from tfmeta.learners.bayesian.base import GaussianProcess
 from tfmeta.learners.embedding.base import hide_absent, most_ways, without_absent
 from tfmeta.learners.gaussian import GaussianLearner, rows_of_targets
 from tfmeta.types import Examples
@@ -32,8 +32,8 @@ class DKT(GaussianLearner):
     examples and -1 for others, with one kernel for all. Outputs are the processes' means, of which
     the largest one wins; `predict_distribution` has no meaning there.
 
-    Meta-learned: the weights of `f`, and the numbers of the process. Adapted: the support set's
-    features and targets, which the posterior needs. Computed in float64 behind the features.
+    Meta-learned: the weights of `f`, and the numbers of the process. Adapted: the
+    posterior, of the support set's features and targets. Computed in float64 behind the features.
 
     Differs from the paper: the numbers of the process are shared by all classes, and `f` may be
     left out. The spectral mixture kernel is not there.
@@ -105,7 +105,7 @@ class DKT(GaussianLearner):
     def adapt(self, support: Examples, training: bool = False) -> Nest:
         features = self.features(support.x, training)
         values, present = self._values(support.y, support, features.dtype)
-        return KnownValues(features, values, support.mask, (), present)
+        return self.process.known(features, values, support.mask, present=present)
 
     def _values(self, y, support, dtype):
         """What processes are known to be, `[rows, d]`, and which of them are there, `[d]`."""
