@@ -28,7 +28,7 @@ quickstart: $(READY)
 	$(BIN)/python tutorials/01_quickstart.py $(ARGS)
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 # One after the other also under `make -j`, and pytest's closing line comes last.
 check: $(READY)

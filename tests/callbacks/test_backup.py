@@ -38,7 +38,7 @@ def killed_runs(folder, kind, kills):
     ("kind", "kills"),
     [
         ("conv", 2),
-        ("policy", 2),
+        pytest.param("policy", 2, marks=pytest.mark.slow),
         pytest.param("conv", 20, marks=pytest.mark.slow),
         pytest.param("dense", 20, marks=pytest.mark.slow),
     ],

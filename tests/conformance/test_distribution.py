@@ -9,7 +9,7 @@ from conformance import catalogue
 
 TESTS = pathlib.Path(__file__).parents[1]
 # Quick rows whose state, loss and outer gradient go over devices as those of another quick row.
-ALIKE = {"MAML-strided", "ProtoNet-dense", "R2D2"}
+ALIKE = {"MAML", "MAML-strided", "ProtoNet-dense", "R2D2", "method-of-its-own"}
 
 
 # The slow rows go in parts, each in a process: all in one took 15 minutes and 6 GB.

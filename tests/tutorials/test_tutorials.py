@@ -13,8 +13,9 @@ ROOT = pathlib.Path(__file__).parents[2]
 TUTORIALS = sorted((ROOT / "tutorials").glob("[0-9]*.py"))
 FEW_STEPS = ["--epochs", "1", "--steps", "2", "--test-episodes", "3"]
 FIGURE_WITH_INTERVAL = re.compile(r"\d ± \d.*\(95 % interval, 3 episodes\)")
-# A search compiles its steps anew in each trial; samples, unrolls and walks compile for long.
-SLOW = ("tune", "uncertainty", "optimizer", "navigation", "cheetah")
+# A search compiles its steps anew in each trial; samples, unrolls and walks compile for long; the
+# learner of keras.io's example is another one's, Reptile, on the steps of tutorial 1.
+SLOW = ("tune", "uncertainty", "optimizer", "navigation", "cheetah", "keras_io")
 PROMISED_PICTURES = re.compile(r"^pictures?: (.+)$", re.MULTILINE)
 
 by_name = pytest.mark.parametrize("tutorial", TUTORIALS, ids=lambda path: path.stem)
