@@ -23,12 +23,12 @@ def is_elementary():
     return _elementary.get()
 
 
-def double_precision():
-    """Float64, in which posteriors are computed; float32 where LiteRT computes, which has no other.
+def in_double(values):
+    """Values as float64, in which posteriors are computed; as float32 in LiteRT, which has no more.
 
     What is computed in float64 before, and only read there, loses nothing but its last digits.
     """
-    return tf.float32 if is_elementary() else tf.float64
+    return tf.cast(values, tf.float32 if is_elementary() else tf.float64)
 
 
 def solve(matrix, right):

@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from tfmeta.arguments import check_flag, check_number
-from tfmeta.backend.solve import double_precision
+from tfmeta.backend.solve import in_double
 from tfmeta.engine.saving import default_argument
 from tfmeta.hints import Nest
 from tfmeta.inner.rule import Learned
@@ -108,7 +108,7 @@ class ALPaCA(GaussianLearner):
         self, adapted: Nest, x: Nest, training: bool = False
     ) -> tuple[tf.Tensor, tf.Tensor]:
         x = self.features(x, training)
-        rows, weights, whitening = (_double(t) for t in (x, adapted.mean, adapted.whitening))
+        rows, weights, whitening = (in_double(t) for t in (x, adapted.mean, adapted.whitening))
         mean = tf.matmul(rows, weights)
         half = tf.matmul(rows, whitening, transpose_b=True)
         spread = tf.sqrt(1.0 + tf.reduce_sum(half**2, axis=1))
@@ -140,12 +140,12 @@ class LinearPrior(Learned):
 
     def scale(self):
         """`s`, `[d]`, float64."""
-        return tf.exp(_double(self.log_scale))
+        return tf.exp(in_double(self.log_scale))
 
     def call(self, x, y, real):
         """The posterior of features `[S, F]` and targets `[S, d]`: `LinearPosterior`, float64."""
         mean, below, diagonal, x, y, real = (
-            _double(t) for t in (self.mean, self.below, self.log_diagonal, x, y, real[:, None])
+            in_double(t) for t in (self.mean, self.below, self.log_diagonal, x, y, real[:, None])
         )
         root = tf.linalg.set_diag(tf.linalg.band_part(below, -1, 0), tf.exp(diagonal))
         precision = tf.matmul(root, root, transpose_b=True)
@@ -154,10 +154,6 @@ class LinearPrior(Learned):
         right = tf.matmul(precision, mean) + tf.matmul(x, y, transpose_a=True)
         whitening = tf.linalg.triangular_solve(factor, tf.eye(tf.shape(factor)[0], dtype=x.dtype))
         return LinearPosterior(tf.linalg.cholesky_solve(factor, right), whitening)
-
-
-def _double(values):
-    return tf.cast(values, double_precision())
 
 
 def check_noise(noise):

@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from tfmeta.arguments import check_number
-from tfmeta.backend.solve import double_precision
+from tfmeta.backend.solve import in_double
 from tfmeta.inner.rule import Learned
 from tfmeta.learners.bayesian.alpaca import check_noise
 from tfmeta.ops.gaussian_process import (
@@ -97,9 +97,9 @@ class GaussianProcess(Learned):
 
     def known(self, features, values, mask, task=(), present=()):
         """`KnownValues` of features `[S, F]`, values `[S, d]` and a mask `[S]`, 0 for padding."""
-        wanted = _double(values) - _double(self.offset)
+        wanted = in_double(values) - in_double(self.offset)
         weights, whitening = conditioned(
-            self.covariance, _double(features), wanted, mask, _exp(self.log_noise)
+            self.covariance, in_double(features), wanted, mask, _exp(self.log_noise)
         )
         return KnownValues(features, values, weights, whitening, task, present)
 
@@ -110,19 +110,19 @@ class GaussianProcess(Learned):
             `(mean, scale)` `[M, d]`, float64, of another noisy value.
         """
         points, weights, whitening, features = (
-            _double(t) for t in (known.features, known.weights, known.whitening, features)
+            in_double(t) for t in (known.features, known.weights, known.whitening, features)
         )
         mean, variance = posterior_at(self.covariance, points, weights, whitening, features)
         # Rounding may leave a variance below 0 at a point that is known.
         scale = tf.sqrt(tf.maximum(variance, 0.0) + _exp(self.log_noise) ** 2)
         columns = mean.shape[1] or tf.shape(mean)[1]  # as many as classes, where these are counted
-        return mean + _double(self.offset), tf.repeat(scale[:, None], columns, axis=1)
+        return mean + in_double(self.offset), tf.repeat(scale[:, None], columns, axis=1)
 
     def log_marginal(self, features, values, mask):
         """The log-likelihood of all noisy values together, `[d]`, float64."""
-        values = _double(values) - _double(self.offset)
+        values = in_double(values) - in_double(self.offset)
         return marginal_likelihood(
-            self.covariance, _double(features), values, mask, _exp(self.log_noise)
+            self.covariance, in_double(features), values, mask, _exp(self.log_noise)
         )
 
     def get_config(self):
@@ -130,12 +130,8 @@ class GaussianProcess(Learned):
         return super().get_config() | {name: getattr(self, name) for name in names}
 
 
-def _double(values):
-    return tf.cast(values, double_precision())
-
-
 def _exp(values):
-    return tf.exp(_double(values))
+    return tf.exp(in_double(values))
 
 
 def _unit(rows):

@@ -32,8 +32,8 @@ class DKT(GaussianLearner):
     examples and -1 for others, with one kernel for all. Outputs are the processes' means, of which
     the largest one wins; `predict_distribution` has no meaning there.
 
-    Meta-learned: the weights of `f`, and the numbers of the process. Adapted: the
-    posterior, of the support set's features and targets. Computed in float64 behind the features.
+    Meta-learned: the weights of `f`, and the numbers of the process. Adapted: the posterior,
+    of the support set's features and targets. Computed in float64 behind the features.
 
     Differs from the paper: the numbers of the process are shared by all classes, and `f` may be
     left out. The spectral mixture kernel is not there.
