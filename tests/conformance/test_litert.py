@@ -75,6 +75,17 @@ def test_an_adapted_model_runs_in_litert(name, tmp_path):
     check_adapted(name, tmp_path / "adapted.tflite")
 
 
+def test_an_adapted_model_in_float64_is_refused(tmp_path):
+    episodes = tasks.regression(dtype="float64")
+    learner = tfmeta.learners.R2D2(tasks.dense(4, dtype="float64"), dtype="float64")
+    learner.compile("sgd", "mse", run_eagerly=True)
+    learner.prepare(tasks.dataset(episodes, 1))
+    model = learner.adapted_model(tasks.one(episodes.support))
+    with pytest.raises(ValueError, match=r"one of R2D2, which takes .*MatMul.*SavedModel"):
+        model.export(tmp_path / "adapted.tflite", format="litert", verbose=False)
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_adapted_policy_runs_in_litert(tmp_path):
     """A policy itself is not exported; one without a memory is, once it has adapted."""
     environment = tfmeta.environments.point_navigation(horizon=4)
