@@ -49,12 +49,16 @@ def _suits_xla(learner, run_eagerly):
     return (
         not (run_eagerly or tf.config.functions_run_eagerly())
         and learner.supports_masks
-        and learner.gains_in_xla
+        and _gains_in_xla(learner, layers)
         and learner.distribute_strategy.num_replicas_in_sync == 1
         and all(layer.supports_jit for layer in layers)
-        and not kernel_layers(layers)
         and _steps_in_a_row(learner) <= _MOST_STEPS_IN_XLA
     )
+
+
+def _gains_in_xla(learner, layers):
+    gains = learner.gains_in_xla  # what it says of itself holds for the cells that it has, too
+    return not kernel_layers(layers) if gains is None else gains
 
 
 def _steps_in_a_row(learner):

@@ -71,7 +71,8 @@ class MetaModel(keras.Model, metaclass=saving.ReadyAfterInit):
     predicts_sequences = False  #: True if there is `predict_sequence`.
     predicts_distributions = False  #: True: `predict_distribution` and `query_log_likelihood`.
     vectorizes_in_xla = True  #: False if XLA cannot compile it with all tasks in one kernel.
-    gains_in_xla = True  #: False if XLA makes no step faster: "auto" does without it.
+    #: True if XLA makes a step faster: "auto" uses it. None: if no layer convolves or recurs.
+    gains_in_xla: Any = None
     optimizer_steps = 1  #: Steps of the optimizer in one outer step.
     #: How the outer gradient is taken, a value of `tfmeta.engine.outer_gradient`.
     outer_gradient: object = ThroughAdaptation()

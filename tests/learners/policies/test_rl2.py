@@ -53,10 +53,11 @@ def support_of(task, rows=1):
     return tfmeta.Examples(x, tf.zeros(rows))
 
 
-def test_a_step_in_the_graph_gains_in_xla():
+@pytest.mark.xla
+def test_xla_compiles_a_step_in_the_graph():
     learner = RL2(ENVIRONMENT, units=4)
-    assert learner.gains_in_xla
-    learner.compile("adam", jit_compile=True)
+    learner.compile("adam")
+    assert learner.jit_compile
     history = learner.fit(ENVIRONMENT.tasks(meta_batch_size=8), steps_per_epoch=2, verbose=0)
     assert np.isfinite(history.history["loss"]).all()
 

@@ -4,6 +4,8 @@ import keras
 import tensorflow as tf
 
 from tfmeta.arguments import check_integer
+from tfmeta.backend.private_keras import layers_of
+from tfmeta.backend.task_layers import kernel_layers
 from tfmeta.engine.saving import default_argument
 from tfmeta.environments.environment import Environment
 from tfmeta.learners.policies.actor_critic import ActorCritic
@@ -83,7 +85,7 @@ class RL2(ActorCritic):
     @property
     def gains_in_xla(self):  # type: ignore[override]
         """In the graph a step takes half as long: it is many small operations, one by one."""
-        return self.environment.in_graph
+        return self.environment.in_graph and not kernel_layers(layers_of(self.network))
 
     @classmethod
     def search_space(cls, hp):
