@@ -86,7 +86,8 @@ def test_batching_modes_of_shared_weights():
     assert_equal(*with_modes, "float32")
 
 
-@pytest.mark.parametrize("mode", ["vectorize", pytest.param("loop", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["vectorize", "loop"])
 def test_one_loop_of_many_inner_steps_under_xla(mode):
     """The loop of learners that need its end alone; XLA refused it inside `vectorize` once."""
     losses = []

@@ -14,8 +14,9 @@ TUTORIALS = sorted((ROOT / "tutorials").glob("[0-9]*.py"))
 FEW_STEPS = ["--epochs", "1", "--steps", "2", "--test-episodes", "3"]
 FIGURE_WITH_INTERVAL = re.compile(r"\d ± \d.*\(95 % interval, 3 episodes\)")
 # A search compiles its steps anew in each trial; samples, unrolls and walks compile for long; the
-# learner of keras.io's example is another one's, Reptile, on the steps of tutorial 1.
-SLOW = ("tune", "uncertainty", "optimizer", "navigation", "cheetah", "keras_io")
+# learner of keras.io's example is another one's, Reptile, on the steps of tutorial 1; speech takes
+# the way of text.
+SLOW = ("tune", "speech", "uncertainty", "optimizer", "navigation", "bandits", "cheetah", "keras_io")
 PROMISED_PICTURES = re.compile(r"^pictures?: (.+)$", re.MULTILINE)
 
 by_name = pytest.mark.parametrize("tutorial", TUTORIALS, ids=lambda path: path.stem)
@@ -94,6 +95,7 @@ def test_omniglot_with_maml(tmp_path):
     assert FIGURE_WITH_INTERVAL.search(run(tutorial, *FEW_STEPS, *options))
 
 
+@pytest.mark.slow
 def test_images_of_a_folder_of_ones_own(tmp_path):
     """Colour pictures of several sizes and kinds, fewer classes than the example has."""
     numpy, image = pytest.importorskip("numpy"), pytest.importorskip("PIL.Image")
