@@ -16,7 +16,10 @@ FIGURE_WITH_INTERVAL = re.compile(r"\d ± \d.*\(95 % interval, 3 episodes\)")
 # A search compiles its steps anew in each trial; samples, unrolls and walks compile for long; the
 # learner of keras.io's example is another one's, Reptile, on the steps of tutorial 1; speech takes
 # the way of text.
-SLOW = ("tune", "speech", "uncertainty", "optimizer", "navigation", "bandits", "cheetah", "keras_io")
+SLOW = (
+    *("tune", "speech", "uncertainty", "optimizer", "bandits"),
+    *("navigation", "cheetah", "keras_io"),
+)
 PROMISED_PICTURES = re.compile(r"^pictures?: (.+)$", re.MULTILINE)
 
 by_name = pytest.mark.parametrize("tutorial", TUTORIALS, ids=lambda path: path.stem)
