@@ -1,5 +1,7 @@
 """The table and the plot of `python -m benchmarks.accuracy`."""
 
+import math
+
 from benchmarks.methods import CASES, FREQUENCIES, METHODS
 from tools.write_tables import markdown
 
@@ -18,6 +20,8 @@ PUBLISHED = {
 COLUMNS = (
     "method", "score", "seeds", "minus MAML", "tasks/s", "first step", "peak memory", "training"
 )  # fmt: skip
+
+IN_COLOUR = 8  # methods of a panel of the plot
 
 #: At the same shots, by `benchmarks.frequencies.best_linear` with 3,000 draws.
 BEST_LINEAR = (1.059, 0.121, 0.009)
@@ -90,30 +94,41 @@ def _outer_steps(name, cases):
 
 
 def plot(results, path):
-    """Score on validation against training time, a panel a case."""
+    """Score on validation against training time, a panel a case: the best and MAML in colour."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6 * len(results), 5), layout="constrained")
-    names = sorted({name for result in results.values() for name in result["methods"]})
-    markers = "osv^D"
-    for axis, (case, result) in zip(
-        figure.subplots(1, len(results), squeeze=False)[0], results.items(), strict=True
-    ):
-        for name, found in result["methods"].items():
-            i = names.index(name)
-            seconds, scores = zip(*found["curve"], strict=True)
-            axis.plot(
-                seconds, scores, color=f"C{i % 10}", marker=markers[i // 4 % 5], markersize=4,
-                linewidth=1, label=name,
-            )  # fmt: skip
-        accuracy = is_accuracy(case)
-        axis.set(
-            title=case, xscale="log", yscale="linear" if accuracy else "log",
-            xlabel="training time (s), one core",
-            ylabel="validation accuracy" if accuracy else "validation mean squared error",
-        )  # fmt: skip
-        axis.legend(fontsize=7)
+    lines = math.ceil(len(results) / 2)
+    figure = Figure(figsize=(15, 4 * lines), layout="constrained")
+    panels = figure.subplots(lines, 2, squeeze=False).flat
+    for axis, (case, result) in zip(panels, results.items(), strict=False):
+        draw_curves(axis, case, result["methods"])
+    for axis in panels:
+        axis.axis("off")
     figure.savefig(path, dpi=100)
+
+
+def draw_curves(axis, case, methods):
+    """One panel, with the names beside it."""
+    names = [row[0] for row in rows(case, methods) if methods[row[0]]["curve"]]
+    shown = names[:IN_COLOUR] + ["MAML"] * ("MAML" in names[IN_COLOUR:])
+    for name in reversed(names):  # the best on top
+        seconds, scores = zip(*methods[name]["curve"], strict=True)
+        style = {"color": "0.85", "zorder": 1}
+        if name in shown:
+            i = shown.index(name)
+            style = {"color": "k" if name == "MAML" else f"C{i}", "marker": "osv^D"[i % 5]}
+        axis.plot(seconds, scores, markersize=4, linewidth=1, label=name, **style)
+    accuracy = is_accuracy(case)
+    axis.set(
+        title=case, xscale="log", yscale="linear" if accuracy else "log",
+        xlabel="training time (s), one core",
+        ylabel="validation accuracy" if accuracy else "validation mean squared error",
+    )  # fmt: skip
+    of_name = dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
+    others = len(names) - len(shown)
+    title = f"best first; {others} others in grey" if others else "best first"
+    beside = {"loc": "upper left", "bbox_to_anchor": (1, 1), "frameon": False}
+    axis.legend([of_name[name] for name in shown], shown, title=title, fontsize=8, **beside)
 
 
 def show(results, path):

@@ -234,9 +234,9 @@ METHODS = {
     "InContextTransformer, curves": Method(
         "InContextTransformer", {}, more={"modes": {}}, network="none", frequency={}
     ),
-    "LabelPropagation": Method("LabelPropagation", glyphs={}, network="embedding"),
-    "BD-CSPN": Method("BDCSPN", glyphs={}, pretrained=True),
-    "TIM": Method("TIM", glyphs={}, pretrained=True),
+    "LabelPropagation, transductive": Method("LabelPropagation", glyphs={}, network="embedding"),
+    "BD-CSPN, transductive": Method("BDCSPN", glyphs={}, pretrained=True),
+    "TIM, transductive": Method("TIM", glyphs={}, pretrained=True),
     "joint training": Method("Finetune", {"inner_learning_rate": 0.01}),
     "pretrained, all weights": Method(
         "Finetune", glyphs={"inner_learning_rate": 0.03}, pretrained=True,

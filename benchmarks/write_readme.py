@@ -12,6 +12,7 @@ import pathlib
 
 from benchmarks import (
     accuracy_report,
+    alpaca,
     completion,
     environments_speed,
     in_context,
@@ -55,6 +56,7 @@ def tables():
     found["several workers on paper"] = several_workers.paper(workers, speed)
     of_families = figures("uncertainty")["figures"].items()
     found |= {f"uncertainty {family}": uncertainty.table(rows) for family, rows in of_families}
+    found["alpaca"] = alpaca.table(figures("alpaca"))
     found["mixed precision"] = mixed_precision_table(figures("mixed_precision"))
     return found
 
