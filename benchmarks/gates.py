@@ -21,7 +21,7 @@ from benchmarks.workers import with_learner
 FOLDER = pathlib.Path(__file__).parent / "results"
 PICTURES = {
     "glyphs-1": "gates.png",
-    "glyphs-5": "gates.png",
+    "glyphs-5": "gates_glyphs-5.png",
     "omniglot-short": "gates_omniglot.png",
 }
 NAME = "LSTM meta-learner"
@@ -52,7 +52,7 @@ def main():
         learner, case, cpu_s = train(name, options.case, options.seed)
         if name == NAME:
             validation = next(iter(with_learner.episodes(case, "validation", 500, case.tasks)))
-            picture = FOLDER / f"{PICTURES[options.case]}.png"
+            picture = FOLDER / PICTURES[options.case]
             tfmeta.evaluation.plot_gates(learner, validation, picture)
             print(f"picture: {picture}")
         test = with_learner.episodes(case, "test", 1000, case.test)
