@@ -36,6 +36,8 @@ DEFAULT = {
     "outer_rate": 2e-3,
 }
 
+TICKS = {"inner_learning_rate": (0.1, 0.3, 1), "outer_rate": (0.001, 0.003, 0.01)}
+
 
 class CpuTime(keras.callbacks.Callback):
     """Ends training after some seconds of CPU, of all threads, from the second step on.
@@ -163,8 +165,10 @@ def draw(trials, default, path):
         axes.plot([t["values"][name] for t in trials], scores, "o", color="#0072B2")
         axes.plot([DEFAULT[name]], [default], "*", color="#D55E00", markersize=14)
         axes.set_xlabel(name.replace("_", " "))
-        if "rate" in name:
+        if name in TICKS:
             axes.set_xscale("log")
+            axes.set_xticks(TICKS[name], map(str, TICKS[name]))
+            axes.xaxis.set_minor_formatter("")  # they would be written over one another
     order = range(1, len(scores) + 1)
     panels[6].plot(order, scores, "o", color="#0072B2", label="trial")
     panels[6].plot(order, [max(scores[:i]) for i in order], "-", color="#0072B2", label="best yet")
