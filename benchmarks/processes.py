@@ -19,6 +19,7 @@ import keras
 import tfmeta
 from benchmarks.machine import machine
 from benchmarks.workers import with_tfmeta
+from tools.write_tables import markdown
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "processes.json"
 # Arguments of the kernels, of `episodes.gaussian_process` and `evaluation.ExactGP` alike.
@@ -31,6 +32,9 @@ METHODS = {
     "ConvCNP": ({"reach": 4.5}, 1e-3),
     "TNP": ({}, 5e-4),
 }
+
+#: Log-likelihoods on "rbf" of the runs of xuesongwang/Neural-Process-Family.
+OTHERS = {"LatentNP": 1.11, "CNP": 1.30, "AttentiveNP": 2.00, "ConvCNP": 2.53}
 
 
 class MinutesOfCPU(keras.callbacks.Callback):
@@ -84,6 +88,17 @@ def measure(kernel, options):
         print(f"{kernel}, {name}: {report}", flush=True)
         figures[name] |= {"score": [report.mean, report.interval]}
     return figures, learners
+
+
+def table(figures):
+    """Markdown of one kernel's figures, the best first; those of others are of rbf alone."""
+    rows = []
+    for name, row in sorted(figures.items(), key=lambda item: -item[1]["score"][0]):
+        trained = (f"{row['cpu_minutes']:.0f} min", f"{row['steps']:,}") if "steps" in row else "--"
+        others = OTHERS.get(name)
+        score = "{:.2f} ± {:.2f}".format(*row["score"])
+        rows.append((name, score, "-" if others is None else f"{others:.2f}", *trained))
+    return markdown(("method", "log-likelihood", "others' run", "CPU", "steps"), rows)
 
 
 def main():

@@ -17,6 +17,7 @@ from benchmarks import (
     environments_speed,
     in_context,
     learners,
+    processes,
     reproduce,
     reproduce_report,
     several_workers,
@@ -56,6 +57,7 @@ def tables():
     found["several workers on paper"] = several_workers.paper(workers, speed)
     of_families = figures("uncertainty")["figures"].items()
     found |= {f"uncertainty {family}": uncertainty.table(rows) for family, rows in of_families}
+    found["processes rbf"] = processes.table(figures("processes")["figures"]["rbf"])
     found["alpaca"] = alpaca.table(figures("alpaca"))
     found["mixed precision"] = mixed_precision_table(figures("mixed_precision"))
     return found
