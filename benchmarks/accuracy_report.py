@@ -100,7 +100,7 @@ def plot(results, path):
     lines = math.ceil(len(results) / 2)
     figure = Figure(figsize=(15, 4 * lines), layout="constrained")
     panels = figure.subplots(lines, 2, squeeze=False).flat
-    for axis, (case, result) in zip(panels, results.items(), strict=False):
+    for (case, result), axis in zip(results.items(), panels, strict=False):
         draw_curves(axis, case, result["methods"])
     for axis in panels:
         axis.axis("off")
