@@ -143,12 +143,13 @@ def variable_sizes():
     vary = {"ways": (5, 20), "shots": (1, 5)}
     streams = {
         "ways and shots vary": episodes.classification(dataset, **LARGE_EPISODES | vary),
+        "ways vary": episodes.classification(dataset, **LARGE_EPISODES | {"ways": (5, 20)}),
         "shots vary": episodes.classification(dataset, **LARGE_EPISODES | {"shots": (1, 5)}),
         "fixed": episodes.classification(dataset, **LARGE_EPISODES),
     }
     found = compared(streams, 1, 15)
     rates = found["episodes_per_cpu_second"]
-    return found | {"ratio_shots": rates["shots vary"] / rates["fixed"]}
+    return found | {f"ratio_{n}": rates[f"{n} vary"] / rates["fixed"] for n in ("ways", "shots")}
 
 
 def left_after_20_pipelines(dataset):
