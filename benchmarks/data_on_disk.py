@@ -141,15 +141,14 @@ def variable_sizes():
     x = np.random.default_rng(SEED).integers(0, 256, (4000, 84, 84, 3), np.uint8)
     dataset = datasets.from_arrays(x, np.repeat(np.arange(100), 40))
     vary = {"ways": (5, 20), "shots": (1, 5)}
+    each = {f"{name} vary": {name: sizes} for name, sizes in vary.items()}
     streams = {
-        "ways and shots vary": episodes.classification(dataset, **LARGE_EPISODES | vary),
-        "ways vary": episodes.classification(dataset, **LARGE_EPISODES | {"ways": (5, 20)}),
-        "shots vary": episodes.classification(dataset, **LARGE_EPISODES | {"shots": (1, 5)}),
-        "fixed": episodes.classification(dataset, **LARGE_EPISODES),
+        name: episodes.classification(dataset, **LARGE_EPISODES | how)
+        for name, how in ({"ways and shots vary": vary} | each | {"fixed": {}}).items()
     }
     found = compared(streams, 1, 15)
     rates = found["episodes_per_cpu_second"]
-    return found | {f"ratio_{n}": rates[f"{n} vary"] / rates["fixed"] for n in ("ways", "shots")}
+    return found | {f"ratio_{n}": rates[f"{n} vary"] / rates["fixed"] for n in vary}
 
 
 def left_after_20_pipelines(dataset):

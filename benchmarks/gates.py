@@ -4,8 +4,9 @@
     python -m benchmarks.gates --case omniglot-short --beside MAML   # needs Omniglot: TFDS_DATA_DIR
 
 5-way 1-shot, five inner steps; the gates are those of one validation meta-batch of 8 tasks. Writes
-benchmarks/results/gates.png (gates_omniglot.png), and prints what the learner scores on the test
-episodes. The methods that `--beside` names are trained after it, and meet the same episodes.
+benchmarks/results/gates.png (gates_glyphs-5.png, gates_omniglot.png), and prints what the learner
+scores on the test episodes. The methods that `--beside` names are trained after it, and meet the
+same episodes.
 """
 
 import argparse
