@@ -61,7 +61,7 @@ def omniglot():
 def network(case, outputs):
     if case.is_regression:
         hidden = (40, 40, 40) if case.family == "frequency" else (40, 40)
-        return tfmeta.networks.mlp((1,), None if outputs is None else 1, hidden)
+        return tfmeta.networks.mlp((1,), outputs, hidden)
     return tfmeta.networks.conv4(
         (28, 28, 1), outputs, filters=case.filters, norm="batch", downsample="stride"
     )
@@ -72,7 +72,8 @@ def learner_of(case, method, arguments, pretrained=None):
     cls = getattr(tfmeta.learners, method.learner)
     if method.network == "none":
         return cls(**arguments)
-    given = pretrained or network(case, case.ways if method.network == "outputs" else None)
+    outputs = {"outputs": 1 if case.is_regression else case.ways, "linear embedding": 40}
+    given = pretrained or network(case, outputs.get(method.network))
     if cls.needs_pretraining:
         given.trainable = False
     if method.network == "two embeddings":
