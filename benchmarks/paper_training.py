@@ -65,16 +65,29 @@ def _optimizer(name, rate, how, steps):
     return getattr(keras.optimizers, name)(rate)
 
 
+def ended(state, steps, hours):
+    """Whether a training of so many outer steps, and of so much CPU time, is at its end."""
+    return state["steps"] >= steps or state["cpu_s"] >= 3600 * hours
+
+
 class Watch(keras.callbacks.Callback):
     """After each epoch: a score on validation, the best weights, time, and when it will end.
+
+    Args:
+        training: its settings.
+        folder: its `RunFolder`.
+        validation: episodes.
+        title: what a line of progress begins with.
+        hours: of CPU, after which it ends.
 
     Attributes:
         state: what watch.json says: "steps", "cpu_s", "wall_s" (validation included) and "curve",
             `[steps, cpu hours, score]` of each epoch.
     """
 
-    def __init__(self, training, folder, validation, title):
+    def __init__(self, training, folder, validation, title, hours):
         super().__init__()
+        self.hours = hours
         self.training, self.folder, self.title = training, folder, title
         self.validation = validation
         self.state = {"state": "running", "steps": 0, "of_steps": training.steps}
@@ -92,8 +105,7 @@ class Watch(keras.callbacks.Callback):
         return choose(self.state["curve"], key=lambda point: point[2])
 
     def ended(self):
-        state, limit = self.state, self.training.cpu_hours
-        return state["steps"] >= self.training.steps or state["cpu_s"] >= 3600 * limit
+        return ended(self.state, self.training.steps, self.hours)
 
     def on_epoch_end(self, epoch, logs=None):
         found = self.model.evaluate(self.validation, verbose=0, return_dict=True)
@@ -113,7 +125,7 @@ class Watch(keras.callbacks.Callback):
         self.model.stop_training = self.ended()
 
     def _say(self, score, took):
-        state, limit = self.state, 3600 * self.training.cpu_hours
+        state, limit = self.state, 3600 * self.hours
         epochs = (self.training.steps - state["steps"]) / self.training.every
         epochs = min(epochs, max(0.0, limit - state["cpu_s"]) / took[0])
         end = datetime.datetime.now() + datetime.timedelta(seconds=epochs * took[1])
@@ -136,13 +148,13 @@ class Keep(keras.callbacks.Callback):
         self.folder.keep(epoch + 1)
 
 
-def run(row, training, folder, seed, data_dir, title):
+def run(row, training, folder, seed, data_dir, title, hours):
     """Train, or go on; load the weights that are best on validation, test; the result, a dict."""
     keras.utils.set_random_seed(seed)
     folder.restore()
     validation = episodes(training, "validation", data_dir, 500, row.tests[0], training.validation)
     learner = compiled(training)
-    watch = Watch(training, folder, validation, title)
+    watch = Watch(training, folder, validation, title, hours)
     backup = keras.callbacks.BackupAndRestore(folder.now / "backup", delete_checkpoint=False)
     if not watch.ended():
         learner.fit(

@@ -1,13 +1,16 @@
 """Train to a paper's protocol, and print its number beside the one that comes out.
 
     python -m benchmarks.reproduce --list             # rows: papers, protocols, what differs here
-    python -m benchmarks.reproduce ROW [--seed 0] [--part 0.1] [--data-dir DIR] [--folder DIR]
+    python -m benchmarks.reproduce ROW [--seed 0] [--part 0.1] [--hours 2] [--data-dir DIR]
+        [--folder DIR]
     python -m benchmarks.reproduce --table            # trains nothing: figures of all the folders
 
 A row trains by `fit` for as long as its settings say (at most 5 hours of two cores, `--list` says
 how long), scores itself on validation classes on the way, and takes the test with the weights that
 were best there, once. It may be killed at any moment: the same command goes on from the last score
-on validation. `--part 0.1` takes a tenth of the outer steps and of the time. Omniglot comes from
+on validation. `--part 0.1` takes a tenth of the outer steps and of the time, schedules included;
+`--hours 2` ends the same training after so much CPU time, and tests what there is: with more hours,
+or none, the same command goes on from there, and tests again. Omniglot comes from
 tensorflow-datasets (`--data-dir`, or TFMETA_TFDS_DIR, or its own folder).
 
 Writes benchmarks/results/reproduce.json, with the state of every training in the folder, and
@@ -70,11 +73,13 @@ def train(options):
     row = ROWS[options.row]
     training = row.training.part(options.part)
     folder = RunFolder(folder_of(options), repr(training))
-    if folder.result.exists():
+    hours = min(training.cpu_hours, options.hours or training.cpu_hours)
+    before = seen(folder.path) if folder.result.exists() else None
+    if before is not None and paper_training.ended(before, training.steps, hours):
         print(f"{folder.path} is finished already")
         return
     title = f"{options.row}, seed {options.seed}"
-    result = paper_training.run(row, training, folder, options.seed, options.data_dir, title)
+    result = paper_training.run(row, training, folder, options.seed, options.data_dir, title, hours)
     result |= {"row": options.row, "part": options.part, "differs": row.differs}
     write_whole(folder.result, json.dumps(result, indent=1))
 
@@ -120,11 +125,14 @@ def parse():
     parser.add_argument("--table", action="store_true", help="train nothing")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--part", type=float, default=1.0, help="of the steps and the time")
+    parser.add_argument("--hours", type=float, help="of CPU, at most the row's")
     parser.add_argument("--data-dir", default=os.environ.get("TFMETA_TFDS_DIR"))
     parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("outputs/reproduce"))
     options = parser.parse_args()
     if not 0 < options.part <= 1:
         parser.error(f"--part: expected a share above 0 and up to 1, received {options.part}")
+    if options.hours is not None and not options.hours > 0:
+        parser.error(f"--hours: expected more than 0, received {options.hours}")
     if not (options.row or options.list or options.table):
         parser.error("expected a ROW, --list or --table")
     return options

@@ -57,11 +57,12 @@ def _difference(value):
 
 
 def _state(run, percent):
+    reached = f"step {run['steps']:,} of {run['of_steps']:,}"
     if run["state"] == "finished":
-        return "finished"
+        return "finished" if run["steps"] >= run["of_steps"] else f"tested at {reached}"
     score = run["curve"][-1][2]
     score = f"{100 * score:.2f} %" if percent else f"{score:.3f}"
-    return f"running, step {run['steps']:,} of {run['of_steps']:,}, validation {score}"
+    return f"running, {reached}, validation {score}"
 
 
 def plot(rows, results, path):

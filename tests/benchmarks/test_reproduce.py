@@ -68,6 +68,13 @@ def test_a_killed_training_goes_on_to_the_same_weights(tmp_path, capsys):
     first, second = ([v.numpy() for v in learner.trainable_variables] for learner in learners)
     for ours, theirs in zip(first, second, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-7)
+    # A training that is ended early is tested as it is, and goes on to the same end.
+    early = train(tmp_path / "early", hours=1e-9)
+    assert (early["state"], early["steps"], early["of_steps"]) == ("finished", 4, 12)
+    assert early["scores"] != whole["scores"]
+    np.testing.assert_allclose(
+        train(tmp_path / "early")["curve"][-1][2], whole["curve"][-1][2], rtol=1e-5
+    )
     # What is left after the last epoch is the test alone.
     (tmp_path / "whole" / "now" / "watch.json").write_text("{}")
     assert train(tmp_path / "whole")["scores"] == whole["scores"]
@@ -127,7 +134,7 @@ def test_what_is_said_of_running_and_of_finished_trainings(tmp_path):
     table = reproduce_report.table({"maml-omniglot-5w1s": ROWS["maml-omniglot-5w1s"]}, found)
     assert table.splitlines()[-2:] == [
         "| maml-omniglot-5w1s, seed 0 | 5-way 1-shot | 98.7 | 98 | 98.10 ± 0.20 %, transductive "
-        "| -0.60 | finished | 500 | 6.0 min |",
+        "| -0.60 | tested at step 500 of 60,000 | 500 | 6.0 min |",
         "| maml-omniglot-5w1s, seed 1, 0.1 of it | 5-way 1-shot | 98.7 | 98 | - | - | running, "
         "step 500 of 6,000, validation 93.10 % | 500 | 6.0 min |",
     ]
@@ -141,6 +148,7 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(ROWS, "tiny", TINY)
     folder = RunFolder(tmp_path / "tiny.seed-0", repr(TRAINING))
     finished = RUN | {"state": "finished", "scores": {"after 1 steps": [2.5, 0.1]}, "seed": 0}
+    finished |= {"steps": 12, "of_steps": 12}
     folder.result.write_text(json.dumps(finished))
     monkeypatch.setattr("sys.argv", ["reproduce", "tiny", f"--folder={tmp_path}"])
     reproduce.main()
@@ -151,6 +159,15 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["reproduce", "tiny", "--list"])
     reproduce.main()
     assert "Nobody 2000" in capsys.readouterr().out
+    asked = []
+    run = {**finished, "steps": 4, "of_steps": 12}
+    monkeypatch.setattr(paper_training, "run", lambda *given: asked.append(given[-1]) or run)
+    for hours in (["--hours=2"], []):  # of a folder that was tested before its end, too
+        monkeypatch.setattr("sys.argv", ["reproduce", "tiny", f"--folder={tmp_path}", *hours])
+        if hours:
+            folder.result.unlink()
+        reproduce.main()
+    assert asked == [2, TRAINING.cpu_hours]
     monkeypatch.setattr("sys.argv", ["reproduce"])
     with pytest.raises(SystemExit):
         reproduce.main()
