@@ -308,8 +308,10 @@ SINUSOID_ROWS = {
     "alfa-sinusoid": _sine_row(
         "Baik, Choi, Choi, Kim and Lee 2020", "arXiv:2011.00209",
         "5 inner steps of generated rates and decays.",
-        "MAML's settings: 5 steps from 0.01, 70,000 outer steps of 25 tasks.",
+        "MAML's settings: 5 steps from 0.01, 25 tasks an outer step. 15,000 outer steps: of 70,000, "
+        "it diverged before the 20,000th.",
         "ALFA", {"inner_learning_rate": 0.01, "inner_steps": 5}, (_sine_test("after 5 steps", 5),),
+        steps=15_000,
     ),
     "imaml-sinusoid": _sine_row(
         "Rajeswaran, Finn, Kakade and Levine 2019", "arXiv:1909.04630",
