@@ -62,6 +62,15 @@ def test_xla_compiles_a_step_in_the_graph():
     assert np.isfinite(history.history["loss"]).all()
 
 
+@pytest.mark.parametrize(("layer", "gains"), [("Dense", True), ("Conv1D", False)])
+def test_a_network_that_convolves_is_left_without_xla(layer, gains):
+    inputs = keras.Input((ENVIRONMENT.observation_size,))
+    x = keras.layers.Reshape((-1, 1))(inputs)
+    x = keras.layers.Dense(2)(x) if layer == "Dense" else keras.layers.Conv1D(2, 1)(x)
+    network = keras.Model(inputs, keras.layers.Flatten()(x))
+    assert RL2(ENVIRONMENT, network, units=4).gains_in_xla == gains
+
+
 def test_files_and_evaluation(trained, tmp_path):
     learner, _ = trained
     learner.save(tmp_path / "policy.keras")
