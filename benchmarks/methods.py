@@ -206,7 +206,9 @@ METHODS = {
     ),
     "LatentNP": Method("LatentNP", {}, more={"modes": {}}, network="none", frequency={}),
     "AttentiveNP": Method("AttentiveNP", {}, more={"modes": {}}, network="none", frequency={}),
-    "ConvCNP": Method("ConvCNP", {}, more={"modes": {}}, network="none", frequency={}),
+    "ConvCNP": Method(
+        "ConvCNP", {}, more={"modes": {}}, network="none", frequency={"points_per_unit": 4}
+    ),
     "TNP": Method("TNP", {}, more={"modes": {}}, network="none", frequency={}),
     "Hypernetwork": Method("Hypernetwork", {}, {}, {"modes": {}}, frequency={}),
     "BayesianMAML": Method(
