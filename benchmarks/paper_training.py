@@ -16,17 +16,21 @@ LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
 @functools.cache
-def omniglot(data_dir):
+def omniglot(data_dir, image_size=28):
     """The published split, each part with its rotations."""
-    parts = tfmeta.datasets.omniglot(data_dir, protocol="vinyals")
+    parts = tfmeta.datasets.omniglot(data_dir, "vinyals", image_size)
     return dict(zip(("train", "validation", "test"), parts, strict=True))
 
 
 def episodes(training, split, data_dir, seed, test=None, count=None):
     """Episodes of a split: the training's, or those of a `Test`."""
     of = training if test is None else test
-    shared = {"shots": of.shots, "queries": of.queries, "seed": seed, "count": count}
+    shared = {"seed": seed, "count": count}
     shared["meta_batch_size"] = training.tasks if count is None else min(training.tasks, count)
+    if training.family == "omniglot-sequence":
+        classes, length = omniglot(data_dir, 20)[split], of.shots + of.queries
+        return tfmeta.episodes.sequence(classes, of.ways, length, **shared)
+    shared |= {"shots": of.shots, "queries": of.queries}
     if training.family == "sinusoid":
         return tfmeta.episodes.sinusoid(**shared)
     return tfmeta.episodes.classification(omniglot(data_dir)[split], ways=of.ways, **shared)
@@ -38,6 +42,8 @@ def network(training):
         return tfmeta.networks.mlp((1,), 1)
     arguments = dict(training.network)
     part = arguments.pop("part")
+    if part == "none":
+        return None
     outputs = training.ways if part == "outputs" else None
     model = tfmeta.networks.conv4((28, 28, 1), outputs, **arguments)
     return keras.Model(model.input, model.get_layer("relu4").output) if part == "maps" else model
@@ -163,7 +169,7 @@ def run(row, training, folder, seed, data_dir, title, hours):
         )  # fmt: skip
     learner.prepare(validation)
     learner.load_weights(folder.now / "best.weights.h5")
-    reports = {test.name: _tested(learner, training, test, data_dir) for test in row.tests}
+    reports = _tested(learner, training, row.tests, data_dir)
     result = watch.state | {
         "state": "finished",
         "seed": seed,
@@ -181,8 +187,19 @@ def run(row, training, folder, seed, data_dir, title, hours):
     return result
 
 
-def _tested(learner, training, test, data_dir):
-    data = episodes(training, "test", data_dir, 1000, test, test.episodes)
-    return tfmeta.evaluation.evaluate_episodes(
-        learner, data, test.episodes, inner_steps=test.inner_steps, verbose=0
-    )
+def _tested(learner, training, tests, data_dir):
+    """Name -> report of each test; those of sequences are of the same ones."""
+
+    def data(test):
+        return episodes(training, "test", data_dir, 1000, test, test.episodes)
+
+    if training.family == "omniglot-sequence":
+        count = tests[0].episodes
+        scores = tfmeta.evaluation.score_sequence(learner, data(tests[0]), count, verbose=0)
+        return {test.name: scores.at(test.instance) for test in tests}
+    return {
+        test.name: tfmeta.evaluation.evaluate_episodes(
+            learner, data(test), test.episodes, inner_steps=test.inner_steps, verbose=0
+        )
+        for test in tests
+    }

@@ -20,6 +20,7 @@ class Test:
         reach: what is to be reached here; None for no such aim.
         episodes: how many.
         inner_steps: in the place of the learner's own; None for those.
+        instance: k, in sequences: the accuracy at the k-th time that a class is seen.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Test:
     reach: float | None = None
     episodes: int = 1000
     inner_steps: int | None = None
+    instance: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,10 +41,12 @@ class Training:
     Attributes:
         learner: name of the class in `tfmeta.learners`.
         arguments: of the learner.
-        family: "omniglot" (the published split, with rotations) or "sinusoid".
+        family: "omniglot" (the published split, with rotations), "omniglot-sequence", of its
+            pictures in 20x20, or "sinusoid".
         network: arguments of `conv4` or `mlp`; the key "part" is "outputs", as it is,
-            "embedding", without the head, or "maps", up to the last block's feature maps.
-        shots, queries, ways, tasks: of the training episodes; tasks of a meta-batch.
+            "embedding", without the head, "maps", up to the last block's feature maps, or "none".
+        shots, queries, ways, tasks: of the training episodes; tasks of a meta-batch. A sequence
+            has `shots + queries` rows in all.
         steps: outer steps.
         every: outer steps between two scores on validation classes.
         validation: episodes of such a score, of the first test's ways and shots.
@@ -308,8 +312,8 @@ SINUSOID_ROWS = {
     "alfa-sinusoid": _sine_row(
         "Baik, Choi, Choi, Kim and Lee 2020", "arXiv:2011.00209",
         "5 inner steps of generated rates and decays.",
-        "MAML's settings: 5 steps from 0.01, 25 tasks an outer step. 15,000 outer steps: of 70,000, "
-        "it diverged before the 20,000th.",
+        "MAML's settings: 5 steps from 0.01, 25 tasks an outer step. 15,000 outer steps: of "
+        "70,000, it diverged before the 20,000th.",
         "ALFA", {"inner_learning_rate": 0.01, "inner_steps": 5}, (_sine_test("after 5 steps", 5),),
         steps=15_000,
     ),

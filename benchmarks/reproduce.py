@@ -26,10 +26,11 @@ import textwrap
 from benchmarks import reproduce_report
 from benchmarks.papers import GRADIENT_ROWS, SINUSOID_ROWS
 from benchmarks.papers_images import IMAGE_ROWS
+from benchmarks.papers_sequences import SEQUENCE_ROWS
 from benchmarks.run_folder import RunFolder, seen, write_whole
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "reproduce.json"
-ROWS = GRADIENT_ROWS | SINUSOID_ROWS | IMAGE_ROWS
+ROWS = GRADIENT_ROWS | SINUSOID_ROWS | IMAGE_ROWS | SEQUENCE_ROWS
 
 
 def described(name):
