@@ -187,7 +187,7 @@ def draw(trials, default, path):
     last.plot(order, [max(scores[:i]) for i in order], "-", color="#0072B2", label="best yet")
     last.axhline(default, color="#D55E00", ls="--", label="default")
     last.set_xlabel("trial")
-    last.legend(loc="lower right", fontsize=8)
+    last.legend(loc="best", fontsize=8)
     for axes in panels[::4]:
         axes.set_ylabel("validation accuracy")
     figure.suptitle("Structure and optimisation of MAML on glyphs, equal CPU time a trial")
@@ -210,7 +210,7 @@ def main():
     tuner = search(options)
     trials = [
         {"values": {name: t.hyperparameters.get(name) for name in DEFAULT}, "score": t.score}
-        for t in tuner.oracle.trials.values()
+        for _, t in sorted(tuner.oracle.trials.items())  # in any order where a search goes on
     ]
     default, *others = trials
     best = max(others, key=lambda trial: trial["score"])["values"]
