@@ -179,7 +179,7 @@ METHODS = {
     ),
     "RelationNet": Method("RelationNet", glyphs={"ways": 5}, network="embedding"),
     "R2D2": Method("R2D2", {}, {"scale": 10.0}, network="embedding", frequency={}),
-    # Features that ReLU leaves positive have twice the error: 0.40 against 0.14 after 10,000 steps.
+    # With many frequencies, features that ReLU leaves positive have twice the error.
     "R2D2, linear features": Method(
         "R2D2", {}, more={"modes": {}}, network="linear embedding", frequency={}
     ),

@@ -4,13 +4,13 @@
 
 keras-tuner's Bayesian search, through `tfmeta.tuning.MetaHyperModel`, draws depth, width and
 normalisation of the network, whether its head reads the mean over places or all of them, the number
-and the rate of the inner steps, and the outer rate. The
-first trial is the default: Conv4-16 with strides and BatchNormalization, one step at 0.4, Adam at
-0.002, as in the other comparisons. Each trial trains for the same CPU time, from its second step on
-(tracing is not counted), and is scored on the same validation episodes. Then the best of the other
-trials and the default are trained for as long with other seeds, and meet the same 600 test
-episodes. (Trials of 12 s chose what learns fast, and was no better after 40.) Trials lie in
-outputs/structure, and a stopped search goes on. Writes benchmarks/results/structure.json and .png.
+and the rate of the inner steps, and the outer rate. The first trial is the default: Conv4-16 with
+strides and BatchNormalization, one step at 0.4, Adam at 0.002, as in the other comparisons. Each
+trial trains for the same CPU time, from its second step on (tracing is not counted), and is scored
+on the same validation episodes. Then the best of the other trials and the default are trained for
+as long with other seeds, and meet the same 600 test episodes. (Trials of 12 s chose what learns
+fast, and was no better after 40.) Trials lie in outputs/structure, and a stopped search goes on.
+Writes benchmarks/results/structure.json and .png.
 """
 
 import argparse

@@ -52,9 +52,9 @@ class R2D2(EmbeddingLearner):
 
     Args:
         network: a `keras.Model` that maps inputs to embeddings, `[rows, D]` (more axes are
-            flattened), or None for a subclass with `call`. In regression its last layer should
-            have no ReLU: on sinusoids of many frequencies, 10 points each, the error was 0.14 with
-            a dense layer at the end and 0.40 without.
+            flattened), or None for a subclass with `call`. In regression try a last layer without
+            ReLU: on sinusoids of many frequencies, 10 points each, the error was 0.115 with a dense
+            layer of 40 at the end and 0.272 without (of one frequency: 0.006 and 0.004).
         regularization: where `l` starts, > 0. The authors' code: 50, times the support rows.
         scale: where `a` starts, > 0: 1 suits regression, and 10 makes logits of one-hot labels
             that learn faster. The authors' code: 10 for Omniglot and CIFAR-FS, 0.0001 for
