@@ -1,8 +1,8 @@
 """What `python -m benchmarks.reproduce` trains: papers' protocols, their numbers, settings here.
 
 Data alone, so that `--list` needs no TensorFlow. `benchmarks.papers_images` has the methods that do
-not take gradient steps. Where a paper's own protocol is longer than a row's CPU time, the row says
-how many outer steps it takes.
+not take gradient steps, `benchmarks.papers_sequences` those that read sequences. Where a paper's
+own protocol is longer than a row's CPU time, the row says how many outer steps it takes.
 """
 
 import dataclasses

@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 
+import tfmeta
 from benchmarks import paper_training, reproduce, reproduce_report
 from benchmarks.reproduce import ROWS
 from benchmarks.run_folder import RunFolder, seen
@@ -78,6 +79,28 @@ def test_a_killed_training_goes_on_to_the_same_weights(tmp_path, capsys):
     # What is left after the last epoch is the test alone.
     (tmp_path / "whole" / "now" / "watch.json").write_text("{}")
     assert train(tmp_path / "whole")["scores"] == whole["scores"]
+
+
+def test_a_row_of_sequences_is_scored_by_the_instance(tmp_path, monkeypatch):
+    random = np.random.default_rng(0)
+    x = random.integers(0, 256, (18, 20, 20, 1)).astype("uint8")
+    classes = tfmeta.datasets.from_arrays(x, np.repeat(np.arange(3), 6))
+    asked = []
+    parts = dict.fromkeys(("train", "validation", "test"), classes)
+    monkeypatch.setattr(paper_training, "omniglot", lambda *given: asked.append(given) or parts)
+    row = ROWS["lstm-omniglot-sequence"]
+    small = {"shots": 9, "ways": 2, "episodes": 4}
+    tests = tuple(dataclasses.replace(test, **small) for test in row.tests[:2])
+    training = dataclasses.replace(
+        row.training, arguments={"units": 4}, shots=9, ways=2, tasks=2, steps=2, every=2,
+        validation=2,
+    )  # fmt: skip
+    row, folder = dataclasses.replace(row, tests=tests), RunFolder(tmp_path, "these")
+    result = paper_training.run(row, training, folder, 0, "there", "sequences", 1.0)
+    assert set(asked) == {("there", 20)}
+    assert set(result["scores"]) == {"instance 1", "instance 2"}
+    assert all(0 <= mean <= 1 for mean, _ in result["scores"].values())
+    assert result["test_episodes"] == dict.fromkeys(result["scores"], 4)
 
 
 def test_a_folder_is_what_it_was_after_its_last_whole_epoch(tmp_path):
